@@ -1,0 +1,35 @@
+# make run    sets everything up and runs CONFIG (default: the embedded mock survey)
+# make test   sets everything up and runs the tests
+CONFIG ?= config/config.yaml
+DATA ?=
+CORES ?= 2
+NO_SKIPS ?= 0
+PYTHON ?= python3
+VENV := .venv
+export PYTHONPATH := $(CURDIR)/workflow/scripts
+export NO_SKIPS
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: setup run test lint clean
+
+setup: $(VENV)/.complete
+
+$(VENV)/.complete: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+run: setup
+	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG) $(if $(DATA),--config data=$(DATA))
+
+test: setup lint
+	$(VENV)/bin/pytest -n $(CORES)
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) .snakemake results

@@ -1,0 +1,30 @@
+"""Shared test plumbing: the real images, and skips that a switch turns into failures."""
+
+import os
+from pathlib import Path
+
+import pytest
+from astropy.utils import iers
+
+iers.conf.auto_download = False
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL = ROOT.parent / "shared" / "real"
+
+
+@pytest.fixture(scope="session")
+def real():
+    """Folder of real images; the test is skipped, saying so, where it is absent."""
+    if not REAL.is_dir():
+        pytest.skip("the real images of ../shared/real are absent")
+    return REAL
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn skips into failures where NO_SKIPS=1, so that nothing is left out unseen."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("NO_SKIPS") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"skipped although NO_SKIPS=1: {report.longrepr[-1]}"

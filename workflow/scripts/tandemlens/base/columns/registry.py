@@ -1,0 +1,65 @@
+"""The form of a column fact; every table lists its own in a module beside this one."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a product table.
+
+    Parameters
+    ----------
+    name : str
+        Column name; ``{band}`` is replaced by each band, ``{colour}`` by each adjacent pair ``b1_b2``.
+    dtype : str
+        ``float64``, ``float32``, ``int64``, ``int32``, ``bool`` or ``str``.
+    unit : str
+        Unit in the FITS/VOUnits spelling, ``""`` if dimensionless.
+    description : str
+        Meaning in one sentence, with the sign convention or null value where it has one.
+    low, high : float or None
+        Closed range of valid values; NaN is always allowed for floats.
+    ucd : str
+        IVOA UCD1+ word, ``""`` if none fits.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    description: str
+    low: float | None = None
+    high: float | None = None
+    ucd: str = ""
+
+
+def expand(columns, bands):
+    """Replace the ``{band}`` and ``{colour}`` templates by the bands of a run.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    bands : sequence of str
+        In wavelength order; adjacent pairs make the colours.
+
+    Returns
+    -------
+    list of Column
+    """
+    pairs = [f"{a}_{b}" for a, b in zip(bands[:-1], bands[1:], strict=True)]
+    out = []
+    for column in columns:
+        if "{band}" in column.name:
+            out += [_fill(column, "{band}", band) for band in bands]
+        elif "{colour}" in column.name:
+            out += [_fill(column, "{colour}", pair) for pair in pairs]
+        else:
+            out.append(column)
+    return out
+
+
+def _fill(column, template, value):
+    return replace(
+        column,
+        name=column.name.replace(template, value),
+        description=column.description.replace(template, value.replace("_", "-")),
+    )

@@ -1,0 +1,123 @@
+"""Parquet tables with unit and description in each field's metadata."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tandemlens.base.atomic import atomic_path
+from tandemlens.base.errors import InputError
+
+_ARROW = {
+    "float64": pa.float64(),
+    "float32": pa.float32(),
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+}
+
+
+def write_table(path, frame, columns, meta=None):
+    """Write `frame` to Parquet (zstd) in the order of `columns`, atomically.
+
+    Parameters
+    ----------
+    path : str or Path
+    frame : pandas.DataFrame
+        Must hold exactly the columns of the registry.
+    columns : sequence of Column
+        Already expanded to the bands of the run.
+    meta : dict of str, optional
+        Extra key-value metadata of the file.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, unknown or outside its registered range.
+    """
+    names = [c.name for c in columns]
+    missing, unknown = [n for n in names if n not in frame], [n for n in frame if n not in names]
+    if missing or unknown:
+        raise InputError(
+            f"table {path} lacks the columns {missing} and has the unregistered columns {unknown}; "
+            "register them in tandemlens.base.columns or drop them"
+        )
+    for column in columns:
+        _check_range(path, frame[column.name], column)
+    arrays, fields = [], []
+    for column in columns:
+        kind = _ARROW[column.dtype]
+        arrays.append(pa.array(_clean(frame[column.name], column.dtype), type=kind, from_pandas=column.dtype == "str"))
+        facts = {"unit": column.unit, "description": column.description, "ucd": column.ucd}
+        fields.append(pa.field(column.name, kind, metadata=facts))
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=meta or {}))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path, columns=None, filters=None):
+    """Read a Parquet table written by `write_table`.
+
+    Parameters
+    ----------
+    path : str or Path
+    columns : sequence of str, optional
+        Only these.
+    filters : list of tuple, optional
+        As in `pyarrow.parquet.read_table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    return pq.read_table(path, columns=columns, filters=filters).to_pandas()
+
+
+def read_meta(path):
+    """File-level metadata of a table.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict of str
+    """
+    meta = pq.read_schema(path).metadata or {}
+    return {k.decode(): v.decode() for k, v in meta.items()}
+
+
+def empty_frame(columns):
+    """A table without rows but with the registered types.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    return pd.DataFrame({c.name: pd.Series(dtype="object" if c.dtype == "str" else c.dtype) for c in columns})
+
+
+def _clean(series, dtype):
+    if dtype == "str":
+        return series.astype(object).where(series.notna(), None)
+    return series.to_numpy(dtype=dtype)
+
+
+def _check_range(path, series, column):
+    if column.dtype in ("str", "bool") or (column.low is None and column.high is None) or len(series) == 0:
+        return
+    values = series.to_numpy(dtype=float)
+    low = -np.inf if column.low is None else column.low
+    high = np.inf if column.high is None else column.high
+    bad = (values < low) | (values > high)
+    if bad.any():
+        raise InputError(
+            f"table {path} column {column.name} row {int(np.flatnonzero(bad)[0])} holds {values[bad][0]!r} "
+            f"outside its registered range [{low}, {high}]; fix the stage that wrote it or the registry"
+        )
