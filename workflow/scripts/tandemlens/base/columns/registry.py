@@ -1,6 +1,7 @@
 """The form of a column fact; every table lists its own in a module beside this one."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def expand(columns, bands):
     -------
     list of Column
     """
-    pairs = [f"{a}_{b}" for a, b in zip(bands[:-1], bands[1:], strict=True)]
+    pairs = [f"{a}_{b}" for a, b in pairwise(bands)]
     out = []
     for column in columns:
         if "{band}" in column.name:

@@ -1,0 +1,143 @@
+"""Settings: read, filled with defaults and refused with one sentence before any job starts."""
+
+import difflib
+from copy import deepcopy
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from tandemlens.base.errors import SettingsError
+
+
+def load_yaml(path):
+    """Read a YAML mapping.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing, broken or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {path} cannot be read: {error.strerror}; check the path") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        raise SettingsError(f"settings file {path}{line} is not valid YAML: {error.problem}; mend it") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"settings file {path} holds a {type(content).__name__}, not a mapping of keys to values")
+    return content
+
+
+def load_survey(name, folder):
+    """Read the survey file `name`.yaml.
+
+    Parameters
+    ----------
+    name : str
+    folder : str or Path
+        Usually ``config/surveys``.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    SettingsError
+        If there is no such survey, naming the nearest one.
+    """
+    names = sorted(p.stem for p in Path(folder).glob("*.yaml"))
+    if name not in names:
+        raise SettingsError(f"survey {name!r} is unknown{_nearest(name, names)}; known are {', '.join(names)}")
+    return load_yaml(Path(folder) / f"{name}.yaml")
+
+
+def validate_settings(settings, schema, where="config"):
+    """Fill defaults and check against a JSON schema.
+
+    Parameters
+    ----------
+    settings : dict
+    schema : dict
+        JSON schema 2020-12; every object forbids additional properties unless it maps free names.
+    where : str
+        Name of the file or section for messages.
+
+    Returns
+    -------
+    dict
+        A filled copy.
+
+    Raises
+    ------
+    SettingsError
+        One line per finding: the key, its value, the nearest valid key or the allowed values.
+    """
+    filled = _fill(deepcopy(dict(settings)), schema, schema)
+    errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda e: list(map(str, e.absolute_path)))
+    if errors:
+        raise SettingsError("\n".join(_sentence(error, where) for error in errors))
+    return filled
+
+
+def _resolve(schema, root):
+    while "$ref" in schema:
+        node = root
+        for key in schema["$ref"].removeprefix("#/").split("/"):
+            node = node[key]
+        schema = node
+    return schema
+
+
+def _fill(value, schema, root):
+    # jsonschema only checks; defaults are filled here, nested ones too, without asking for `default: {}`.
+    schema = _resolve(schema, root)
+    if not isinstance(value, dict):
+        return value
+    for key, part in schema.get("properties", {}).items():
+        part = _resolve(part, root)
+        if key not in value and "default" in part:
+            value[key] = deepcopy(part["default"])
+        elif key not in value and part.get("type") == "object" and "properties" in part:
+            value[key] = {}
+        if key in value:
+            value[key] = _fill(value[key], part, root)
+    free = schema.get("additionalProperties")
+    if isinstance(free, dict):
+        for key in value.keys() - schema.get("properties", {}).keys():
+            value[key] = _fill(value[key], free, root)
+    return value
+
+
+def _sentence(error, where):
+    path = ".".join([where, *map(str, error.absolute_path)])
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))
+        return " ".join(
+            f"{path}: unknown key {key!r}{_nearest(key, known)}; valid keys are {', '.join(sorted(known))}."
+            for key in unknown
+        )
+    if error.validator == "enum":
+        allowed = list(map(str, error.validator_value))
+        near = _nearest(error.instance, allowed)
+        return f"{path}: {error.instance!r} is not allowed{near}; use one of {', '.join(allowed)}."
+    if error.validator == "required":
+        return f"{path}: {error.message}; add it."
+    return f"{path}: {error.message}; see config/README.md."
+
+
+def _nearest(word, known):
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}" if close else ""

@@ -1,0 +1,127 @@
+"""Job plumbing of every script: log, progress, one-sentence errors and provenance sidecars."""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from tandemlens.base.atomic import sha256, write_text
+from tandemlens.base.errors import TandemlensError
+
+log = logging.getLogger("tandemlens")
+_PROGRESS_SECONDS = 10.0
+
+
+@contextmanager
+def job(snakemake):
+    """Run a stage: log to the job's log file, say errors in one sentence, write sidecars at the end.
+
+    Parameters
+    ----------
+    snakemake : snakemake.script.Snakemake
+        The object that Snakemake gives to scripts.
+
+    Yields
+    ------
+    callable
+        ``progress(done, total)``, which logs at most every 10 s.
+    """
+    started = time.time()
+    _start_log(snakemake.log[0] if snakemake.log else os.devnull, snakemake.rule)
+    try:
+        yield _progress_logger(snakemake.rule)
+    except Exception as error:
+        known = isinstance(error, TandemlensError)
+        log.error("%s: %s", snakemake.rule, error if known else f"{type(error).__name__}: {error}")
+        log.debug("%s", traceback.format_exc())
+        where = f" (details in {snakemake.log[0]})" if snakemake.log else ""
+        sys.exit(f"tandemlens {snakemake.rule}: {error if known else type(error).__name__ + ': ' + str(error)}{where}")
+    for output in snakemake.output:
+        write_sidecar(output, snakemake, started)
+    log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
+
+
+def write_sidecar(output, snakemake, started):
+    """Write ``<output>.prov.json``: what made this file from what.
+
+    Parameters
+    ----------
+    output : str or Path
+        An existing product; folders are skipped, their tables carry their own sidecars.
+    snakemake : snakemake.script.Snakemake
+    started : float
+        Unix time at which the job began, s.
+    """
+    path = Path(output)
+    if not path.is_file():
+        return
+    params = dict(snakemake.params.items())
+    facts = {
+        "product": path.name,
+        "sha256": sha256(path),
+        "rule": snakemake.rule,
+        "wildcards": dict(snakemake.wildcards.items()),
+        "code": params.get("code"),
+        "commit": _git_state(),
+        "settings": params.get("cfg"),
+        "inputs": {str(p): sha256(p) for p in snakemake.input if Path(p).is_file()},
+        "versions": _versions(),
+        "python": platform.python_version(),
+        "host_class": f"{platform.system()} {platform.machine()}",
+        "device": "cpu",
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 3),
+    }
+    write_text(path.with_name(path.name + ".prov.json"), json.dumps(facts, indent=1, sort_keys=True, default=str))
+
+
+def _start_log(path, rule):
+    log.handlers.clear()
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.info("%s: start", rule)
+
+
+def _progress_logger(rule):
+    last = [time.monotonic()]
+
+    def progress(done, total):
+        if time.monotonic() - last[0] >= _PROGRESS_SECONDS or done == total:
+            last[0] = time.monotonic()
+            log.info("%s: %d of %d", rule, done, total)
+            print(f"{rule}: {done} of {total}", file=sys.stderr)
+
+    return progress
+
+
+def _git_state():
+    root = Path(__file__).parents[4]
+    try:
+        run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 20}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
+        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], **run).stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return {"id": None, "dirty": None}
+    return {"id": commit, "dirty": dirty}
+
+
+def _versions():
+    wanted = ("numpy", "scipy", "pandas", "pyarrow", "astropy", "photutils", "sep", "h5py", "snakemake")
+    out = {}
+    for name in wanted:
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            out[name] = None
+    return out
