@@ -39,7 +39,23 @@ def load_yaml(path):
     return content
 
 
-def load_survey(name, folder):
+def load_schema(path):
+    """Read a JSON schema written in YAML, with references to neighbouring files put in their place.
+
+    Parameters
+    ----------
+    path : str or Path
+        For example ``config/schemas/config.schema.yaml``; a ``$ref`` names a file beside it.
+
+    Returns
+    -------
+    dict
+        One schema without references.
+    """
+    return _inline(load_yaml(path), Path(path).parent)
+
+
+def load_survey(name, folder, schema=None):
     """Read the survey file `name`.yaml.
 
     Parameters
@@ -47,6 +63,8 @@ def load_survey(name, folder):
     name : str
     folder : str or Path
         Usually ``config/surveys``.
+    schema : dict, optional
+        Checked against it, defaults filled.
 
     Returns
     -------
@@ -60,7 +78,9 @@ def load_survey(name, folder):
     names = sorted(p.stem for p in Path(folder).glob("*.yaml"))
     if name not in names:
         raise SettingsError(f"survey {name!r} is unknown{_nearest(name, names)}; known are {', '.join(names)}")
-    return load_yaml(Path(folder) / f"{name}.yaml")
+    path = Path(folder) / f"{name}.yaml"
+    survey = load_yaml(path)
+    return survey if schema is None else validate_settings(survey, schema, path.name)
 
 
 def validate_settings(settings, schema, where="config"):
@@ -84,39 +104,38 @@ def validate_settings(settings, schema, where="config"):
     SettingsError
         One line per finding: the key, its value, the nearest valid key or the allowed values.
     """
-    filled = _fill(deepcopy(dict(settings)), schema, schema)
+    filled = _fill(deepcopy(dict(settings)), schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda e: list(map(str, e.absolute_path)))
     if errors:
         raise SettingsError("\n".join(_sentence(error, where) for error in errors))
     return filled
 
 
-def _resolve(schema, root):
-    while "$ref" in schema:
-        node = root
-        for key in schema["$ref"].removeprefix("#/").split("/"):
-            node = node[key]
-        schema = node
-    return schema
+def _inline(schema, folder):
+    if isinstance(schema, list):
+        return [_inline(part, folder) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inline(load_yaml(folder / schema["$ref"]), folder)
+    return {key: _inline(part, folder) for key, part in schema.items()}
 
 
-def _fill(value, schema, root):
+def _fill(value, schema):
     # jsonschema only checks; defaults are filled here, nested ones too, without asking for `default: {}`.
-    schema = _resolve(schema, root)
     if not isinstance(value, dict):
         return value
     for key, part in schema.get("properties", {}).items():
-        part = _resolve(part, root)
         if key not in value and "default" in part:
             value[key] = deepcopy(part["default"])
-        elif key not in value and part.get("type") == "object" and "properties" in part:
+        elif key not in value and part.get("type") == "object" and "properties" in part and "required" not in part:
             value[key] = {}
         if key in value:
-            value[key] = _fill(value[key], part, root)
+            value[key] = _fill(value[key], part)
     free = schema.get("additionalProperties")
     if isinstance(free, dict):
         for key in value.keys() - schema.get("properties", {}).keys():
-            value[key] = _fill(value[key], free, root)
+            value[key] = _fill(value[key], free)
     return value
 
 

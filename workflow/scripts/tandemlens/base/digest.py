@@ -15,7 +15,7 @@ _PACKAGE = "tandemlens"
 
 
 def code_digest(script, library):
-    """Digest of a script and of its static import closure inside the library.
+    """Digests of a script and of its static import closure inside the library.
 
     Parameters
     ----------
@@ -26,19 +26,18 @@ def code_digest(script, library):
 
     Returns
     -------
-    str
-        16 hexadecimal digits; independent of where the tree lies and of comments, docstrings and layout.
+    dict of str
+        File of the script and dotted module -> 16 hexadecimal digits each, so that a stale product can say
+        which file changed; independent of where the tree lies and of comments, docstrings and layout.
 
     Raises
     ------
     InputError
         If a file cannot be parsed, naming file and line.
     """
-    library = Path(library)
-    parts = [_file_digest(Path(script))]
-    for module in import_closure(script, library):
-        parts.append(f"{module}={_file_digest(_module_file(module, library))}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    library, script = Path(library), Path(script)
+    modules = {module: _file_digest(_module_file(module, library)) for module in import_closure(script, library)}
+    return {script.name: _file_digest(script), **modules}
 
 
 def import_closure(script, library):

@@ -55,13 +55,15 @@ def write_sidecar(output, snakemake, started):
     Parameters
     ----------
     output : str or Path
-        An existing product; folders are skipped, their tables carry their own sidecars.
+        An existing product; each file of a folder gets its own sidecar.
     snakemake : snakemake.script.Snakemake
     started : float
         Unix time at which the job began, s.
     """
     path = Path(output)
-    if not path.is_file():
+    if path.is_dir():
+        for file in sorted(p for p in path.iterdir() if not p.name.endswith(".prov.json")):
+            write_sidecar(file, snakemake, started)
         return
     params = dict(snakemake.params.items())
     facts = {

@@ -90,7 +90,7 @@ class StackWriter:
         self._file, self.bands, self._shape, self._psf_size = handle, tuple(bands), tuple(shape), int(psf_size)
         n_band = len(self.bands)
         handle.attrs["bands"] = list(self.bands)
-        for name, dtype, packed in (("flux", "f4", False), ("variance", "f4", True), ("mask", "u2", True)):
+        for name, dtype, packed in (("flux", "f4", False), ("variance", "f4", False), ("mask", "u2", True)):
             self._image(name, dtype, (n_band, *self._shape), packed)
         self._image("psf", "f4", (n_band, self._psf_size, self._psf_size), False)
         text = h5py.string_dtype()

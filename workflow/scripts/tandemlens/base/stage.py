@@ -1,0 +1,43 @@
+"""The loop of every stage over its targets: one bad target becomes a row, never the end of its neighbours."""
+
+import logging
+
+import pandas as pd
+
+from tandemlens.base.columns.stage import COLUMNS
+from tandemlens.base.errors import DataError
+from tandemlens.base.status import OK, check
+from tandemlens.base.tables import empty_frame
+
+log = logging.getLogger("tandemlens")
+
+
+def run_targets(target_ids, work, progress):
+    """Call `work` on every target and note how each ended.
+
+    Parameters
+    ----------
+    target_ids : sequence of str
+    work : callable
+        ``work(index, target_id)``; raises `DataError` for a target that cannot go on.
+    progress : callable
+        ``progress(done, total)``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns target_id, status, reason; one row per target.
+    """
+    rows = []
+    for index, target_id in enumerate(target_ids):
+        status, reason = OK, ""
+        try:
+            work(index, target_id)
+        except DataError as error:
+            status, reason = check(error.status), str(error)
+        except Exception as error:  # the next target must not pay for an unforeseen one
+            status, reason = "stage_failed", f"{type(error).__name__}: {error}"
+            log.exception("%s: unforeseen error", target_id)
+        rows.append({"target_id": target_id, "status": status, "reason": reason})
+        progress(index + 1, len(target_ids))
+    return pd.DataFrame(rows) if rows else empty_frame(COLUMNS)
