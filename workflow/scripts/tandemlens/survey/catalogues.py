@@ -1,0 +1,154 @@
+"""Reading cluster catalogues in any usual format under the names of this project."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from astropy import units as u
+from astropy.coordinates import Angle
+from astropy.io.votable import parse_single_table
+from astropy.table import Table
+
+from tandemlens.base.errors import SettingsError
+
+#: our name -> usual names in catalogues, compared without case
+_USUAL = {
+    "name": ("name", "id", "cluster", "target", "mem_match_id", "objid", "object"),
+    "ra": ("ra", "raj2000", "ra_icrs", "ra_deg", "alpha", "alpha_j2000", "radeg"),
+    "dec": ("dec", "dej2000", "dec_icrs", "de_icrs", "decj2000", "dec_deg", "delta", "delta_j2000", "dedeg"),
+    "z": ("z", "redshift", "z_lambda", "zlambda", "zphot", "photz", "best_z", "z_spec", "zspec"),
+    "richness": ("richness", "lambda", "lambda_chisq", "lambdachisq", "rich"),
+    "ebv": ("ebv", "e_bv", "e(b-v)", "ebmv"),
+}
+_SUFFIXES = {
+    ".csv": "csv",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".parquet": "parquet",
+}
+
+
+def read_catalogue(path, columns=None, kind="auto", hdu=1):
+    """Read a cluster catalogue.
+
+    Parameters
+    ----------
+    path : str or Path
+    columns : dict, optional
+        Our name (name, ra, dec, z, richness, ebv) -> name in the file; usual names are recognised without it.
+    kind : {"auto", "csv", "fits", "votable", "parquet"}
+        Format; auto goes by the suffix (``.gz`` is looked through).
+    hdu : int
+        Table HDU of a FITS file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns name, ra, dec, z, richness, ebv: name as text, the others as found (numbers or text).
+
+    Raises
+    ------
+    SettingsError
+        If the file, its format or a mapped column is not there.
+    """
+    table = _read(Path(path), kind, hdu)
+    mapping = _mapping(path, list(table.columns), columns or {})
+    out = pd.DataFrame(index=range(len(table)))
+    for name in _USUAL:
+        found = table[mapping[name]].to_numpy() if name in mapping else np.full(len(table), np.nan)
+        out[name] = found
+    out["name"] = [_text(value) for value in out["name"]] if "name" in mapping else ""
+    return out
+
+
+def numbers(values):
+    """Numbers of a column that may hold text; NaN where there is none.
+
+    Parameters
+    ----------
+    values : array_like
+
+    Returns
+    -------
+    (n,) float ndarray
+    """
+    return np.array(pd.to_numeric(pd.Series(values, dtype=object), errors="coerce"), float)
+
+
+def degrees(values, hours):
+    """Degrees of a column of numbers or of sexagesimal text with colons.
+
+    Parameters
+    ----------
+    values : array_like
+        Decimal degrees, or ``hh:mm:ss`` (`hours`) or ``dd:mm:ss``.
+    hours : bool
+        Sexagesimal text counts hours.
+
+    Returns
+    -------
+    (n,) float ndarray, deg
+        NaN where the value cannot be read.
+    """
+    out = numbers(values)
+    for k in np.flatnonzero(~np.isfinite(out)):
+        value = list(values)[k]
+        if isinstance(value, str) and value.count(":") == 2:
+            try:
+                out[k] = Angle(value.strip(), u.hourangle if hours else u.deg).deg
+            except ValueError:  # stays NaN and becomes a row with a status
+                continue
+    return out
+
+
+def _read(path, kind, hdu):
+    if not path.is_file():
+        raise SettingsError(f"catalogue {path} does not exist; check the path and DATA")
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    kind = _SUFFIXES.get(suffix.lower()) if kind == "auto" else kind
+    if kind is None:
+        raise SettingsError(
+            f"catalogue {path} has the unknown suffix {suffix!r}; set format to csv, fits, votable or parquet"
+        )
+    try:
+        if kind == "csv":
+            return pd.read_csv(path, comment="#", dtype=object, keep_default_na=True, skipinitialspace=True)
+        if kind == "parquet":
+            return pd.read_parquet(path)
+        table = parse_single_table(path).to_table() if kind == "votable" else Table.read(path, hdu=hdu)
+    except Exception as error:
+        raise SettingsError(
+            f"catalogue {path} cannot be read as {kind}: {error}; check the file and its format"
+        ) from error
+    flat = [name for name in table.colnames if table[name].ndim == 1]
+    return table[flat].to_pandas()
+
+
+def _mapping(path, names, given):
+    unknown = [f"{ours} -> {theirs}" for ours, theirs in given.items() if theirs not in names]
+    if unknown:
+        raise SettingsError(
+            f"catalogue {path} lacks the mapped columns {', '.join(unknown)}; it has {', '.join(names)}"
+        )
+    lower = {}
+    for name in names:
+        lower.setdefault(name.strip().lower(), name)
+    mapping = {}
+    for ours, usual in _USUAL.items():
+        found = [lower[name] for name in usual if name in lower]
+        if ours in given or found:
+            mapping[ours] = given.get(ours) or found[0]
+    missing = [name for name in ("ra", "dec") if name not in mapping]
+    if missing:
+        raise SettingsError(
+            f"catalogue {path} has no column for {', '.join(missing)}; map it, it has {', '.join(names)}"
+        )
+    return mapping
+
+
+def _text(value):
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)

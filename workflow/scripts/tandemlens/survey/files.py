@@ -1,0 +1,367 @@
+"""The source `files`: calibrated cutouts from a folder of survey images of any layout."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from astropy.wcs import WCS
+from scipy.ndimage import zoom
+
+from tandemlens.base.columns.fetch import COLUMNS
+from tandemlens.base.errors import DataError
+from tandemlens.base.flags import BAD, NO_DATA, SATURATED
+from tandemlens.base.stack import Cutout, header_text, sanitize, write_stack
+from tandemlens.base.tables import write_table
+from tandemlens.survey.calibrate import njy_per_pixel_unit
+from tandemlens.survey.layers import Files
+from tandemlens.survey.noise import checked_variance, sky_model
+from tandemlens.survey.outcome import target_outcome
+from tandemlens.survey.psf import MOFFAT_BETA, centre_psf, check_psf, fwhm, moffat, star_psf
+
+log = logging.getLogger("tandemlens")
+PSF_SIZE = 63
+#: an image smaller than this along a side has no room for a PSF and a sky, pixel
+_MIN_SIDE = 16
+#: field around a target from which its PSF and sky are taken, pixel
+_FIELD = 4096
+_SKY_STEP = 16
+_LAYERS = ("image", "variance", "mask", "psf")
+
+
+@dataclass
+class _Band:
+    """One band of one target, on its own grid."""
+
+    flux: np.ndarray
+    variance: np.ndarray
+    mask: np.ndarray
+    psf: np.ndarray
+    wcs: object
+    facts: dict
+
+
+def fetch_shard(targets, survey, bands, data_dir, size_arcsec, stack_path, table_path, progress):
+    """Cut the targets of a shard out of the survey's files.
+
+    Parameters
+    ----------
+    targets : pandas.DataFrame
+        Rows of the target table.
+    survey : dict
+        As checked by ``survey.schema.yaml``, source files.
+    bands : list of str
+    data_dir : str or None
+        Folder that the survey's paths start from.
+    size_arcsec : float
+        Side of the cutouts.
+    stack_path, table_path : str
+        Products: cutouts.h5 with the targets that have two usable bands, fetch.parquet with every target and band.
+    progress : callable
+    """
+    source = FilesSource(survey, bands, data_dir, size_arcsec)
+    rows = []
+    try:
+        with write_stack(stack_path, bands, (source.side, source.side), PSF_SIZE) as stack:
+            for index, target in enumerate(targets.to_dict("records")):
+                cutout, facts = source.cutout(target)
+                rows += facts
+                if target_outcome(pd.DataFrame(facts))[0] == "ok":
+                    stack.append(target["target_id"], cutout)
+                progress(index + 1, len(targets))
+    finally:
+        source.close()
+    write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
+
+
+class FilesSource:
+    """Cutouts from a folder of images.
+
+    Parameters
+    ----------
+    survey : dict
+    bands : list of str
+    data_dir : str or None
+    size_arcsec : float
+    """
+
+    def __init__(self, survey, bands, data_dir, size_arcsec):
+        self._files = Files(data_dir)
+        self._bands = tuple(bands)
+        self._survey, self._size = survey, size_arcsec
+        defaults = survey.get("defaults", {})
+        self._specs = {
+            band: {layer: {**defaults.get(layer, {}), **survey["bands"][band].get(layer, {})} for layer in _LAYERS}
+            for band in bands
+        }
+        self.side = max(1, round(size_arcsec / survey["pixel_scale"]))
+        self._fields = {}
+
+    def close(self):
+        """Close the files."""
+        self._files.close()
+
+    def cutout(self, target):
+        """All bands of one target.
+
+        Parameters
+        ----------
+        target : dict
+            Keys target_id, name, ra, dec, source_row.
+
+        Returns
+        -------
+        cutout : Cutout
+            Bands that failed are NO_DATA everywhere.
+        facts : list of dict
+            One row of fetch.parquet a band.
+        """
+        parts, facts = {}, []
+        for band in self._bands:
+            row = {c.name: np.nan for c in COLUMNS if c.dtype == "float64"}
+            row |= {"target_id": target["target_id"], "band": band, "status": "ok", "reason": "", "bytes": 0}
+            row |= {"sha256": "", "release": self._survey["release"], "n_psf_stars": 0}
+            try:
+                part = self._band(target, band, row)
+                parts[band] = part
+                row.update(part.facts)
+            except DataError as error:
+                row.update(status=error.status, reason=str(error))
+            except Exception as error:  # one broken file must not take the shard down
+                log.exception("%s %s: unforeseen error", target["target_id"], band)
+                row.update(status="stage_failed", reason=f"{band}: {type(error).__name__}: {error}")
+            facts.append(row)
+        return self._stack(parts), facts
+
+    def _stack(self, parts):
+        """Bands side by side, padded to one shape with NO_DATA."""
+        side = self.side
+        shape = (len(self._bands), side, side)
+        flux, variance = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32)
+        mask = np.full(shape, NO_DATA, np.uint16)
+        psf = np.zeros((len(self._bands), PSF_SIZE, PSF_SIZE), np.float32)
+        empty = header_text(next(iter(parts.values())).wcs) if parts else ""
+        wcs = []
+        for k, band in enumerate(self._bands):
+            if band not in parts:
+                wcs.append(empty)
+                continue
+            part = parts[band]
+            ny, nx = (min(side, n) for n in part.flux.shape)
+            flux[k, :ny, :nx], variance[k, :ny, :nx] = part.flux[:ny, :nx], part.variance[:ny, :nx]
+            mask[k, :ny, :nx] = part.mask[:ny, :nx]
+            psf[k] = _fit_psf(part.psf)
+            wcs.append(header_text(part.wcs))
+        return sanitize(Cutout(self._bands, flux, variance, mask, psf, tuple(wcs)))
+
+    def _band(self, target, band, row):
+        specs = self._specs[band]
+        image = self._layer("image", target, band)
+        row["bytes"], row["sha256"] = self._files.digest(image.path)
+        where = f"{band}: {image.path.name}"
+        if min(image.shape) < _MIN_SIDE:
+            raise DataError("too_small", f"{where} is {image.shape[1]}x{image.shape[0]} pixels; {_MIN_SIDE} are needed")
+        wcs = self._wcs(image, specs["image"], target)
+        scale = np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix))) * 3600
+        window = _Window(wcs, target, self._size / scale, image.shape, where, self.side)
+        factor = njy_per_pixel_unit(specs["image"], image.header, scale**2, where)
+        pixels = window.cut(image.read(*window.part).astype(np.float64), np.nan) * factor
+        mask = np.where(np.isfinite(pixels), 0, NO_DATA).astype(np.uint16)
+        saturation = specs["image"].get("saturation", np.inf) * factor
+        mask[np.nan_to_num(pixels) >= saturation] |= SATURATED
+        mask |= self._survey_mask(target, band, window, image.shape)
+        if not (mask == 0).any():
+            raise DataError("masked", f"{where}: no pixel of the cutout is valid (NaN or masked)")
+        field = self._field(image, window, factor, band, saturation)
+        variance, ratio = self._variance(target, band, window, factor, pixels, mask, field, image.shape)
+        mask[~np.isfinite(variance) & (mask == 0)] = BAD
+        coverage = float((mask == 0).mean())
+        if coverage == 0:
+            raise DataError("bad_variance", f"{where}: no valid pixel has a positive finite variance")
+        psf, stars = self._psf(target, band, field, scale, where)
+        width = fwhm(psf) * scale
+        if not np.isfinite(width):
+            raise DataError("bad_psf", f"{where}: the PSF never falls to half its peak")
+        facts = {"psf_fwhm": width, "n_psf_stars": stars[0], "psf_quality": stars[1], "noise_ratio": ratio}
+        return _Band(pixels, variance, mask, psf, window.wcs, {**facts, "coverage": coverage})
+
+    def _layer(self, name, target, band):
+        spec = self._specs[band][name]
+        if "file" not in spec:
+            raise DataError("fetch_failed", f"{band}: the survey names no {name}.file; add it to the survey file")
+        return self._files.layer(spec, band, target["name"], int(target["source_row"]))
+
+    def _wcs(self, image, spec, target):
+        if spec.get("wcs", "file") == "file":
+            return image.wcs()
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [target["ra"], target["dec"]]
+        wcs.wcs.cd = np.diag([-1, 1]) * self._survey["pixel_scale"] / 3600
+        wcs.wcs.crpix = [(image.shape[1] + 1) / 2, (image.shape[0] + 1) / 2]
+        return wcs
+
+    def _survey_mask(self, target, band, window, shape):
+        spec = self._specs[band]["mask"]
+        if "file" not in spec:
+            return np.uint16(0)
+        layer = self._same_shape("mask", target, band, shape)
+        bits = np.nan_to_num(window.cut(layer.read(*window.part), 0)).astype(np.int64)
+        names = spec.get("bits")
+        if names is None:
+            return np.where(bits != 0, BAD, 0).astype(np.uint16)
+        out = np.zeros(bits.shape, np.uint16)
+        for name in names:
+            key = f"MP_{name}"
+            if key not in layer.header:
+                raise DataError("fetch_failed", f"{band}: {layer.path.name} has no mask plane {key}; correct mask.bits")
+            flag = SATURATED if name.startswith("SAT") else NO_DATA if name == "NO_DATA" else BAD
+            out[(bits >> int(layer.header[key])) & 1 == 1] |= flag
+        return out
+
+    def _same_shape(self, name, target, band, shape):
+        layer = self._layer(name, target, band)
+        if layer.shape != shape:
+            status = "bad_variance" if name == "variance" else "fetch_failed"
+            raise DataError(status, f"{band}: the {name} is {layer.shape} pixels but the image {shape}")
+        return layer
+
+    def _variance(self, target, band, window, factor, pixels, mask, field, shape):
+        spec = self._specs[band]["variance"]
+        kind = spec.get("kind", "sky")
+        valid = mask == 0
+        if kind == "sky" or "file" not in spec:
+            variance = np.where(valid, window.cut(field["sigma"].on(window.part), np.inf) ** 2, np.inf)
+            gain = self._specs[band]["image"].get("gain")
+            if gain:
+                level = window.cut(field["level"].on(window.part), 0.0)
+                variance = variance + np.where(valid, np.maximum(pixels - level, 0) * factor / gain, 0)
+            return variance, np.nan
+        layer = self._same_shape("variance", target, band, shape)
+        values = window.cut(layer.read(*window.part).astype(np.float64), np.nan)
+        if "bad_above" in spec:
+            values = np.where(values >= spec["bad_above"], np.nan, values)
+        # In image units the map keeps its meaning; the factor comes after.
+        image = np.where(valid, pixels / factor, np.nan)
+        variance, ratio = checked_variance(
+            image, np.where(valid, values, np.nan), kind, f"{band}: {layer.path.name} {kind} map"
+        )
+        return variance * factor**2, ratio
+
+    def _field(self, image, window, factor, band, saturation):
+        """Sky and, where needed, star PSF of the field around a target; kept for its neighbours."""
+        part = window.field(image.shape)
+        key = (image.path, band, part[0].start, part[1].start)
+        needs_stars = "file" not in self._specs[band]["psf"]
+        needs_sky = self._specs[band]["variance"].get("kind", "sky") == "sky" or needs_stars
+        if not needs_sky:
+            return {}
+        target_plane = self._specs[band]["image"].get("plane") == "target"
+        if key in self._fields and not target_plane and "{name}" not in self._specs[band]["image"]["file"]:
+            return self._fields[key]
+        pixels = image.read(*part).astype(np.float32) * np.float32(factor)
+        valid = np.isfinite(pixels)
+        level, sigma = sky_model(pixels, valid)
+        field = {"level": _SkyMap(level, part), "sigma": _SkyMap(sigma, part)}
+        if needs_stars:
+            field["stars"] = _stars(pixels - level, sigma, valid, f"{band}: {image.path.name}", saturation)
+        # The newest field of each band is enough: targets of a shard are neighbours.
+        self._fields = {k: v for k, v in self._fields.items() if k[1] != band or k[0] == image.path}
+        self._fields[key] = field
+        return field
+
+    def _psf(self, target, band, field, scale, where):
+        spec = self._specs[band]["psf"]
+        if "file" in spec:
+            layer = self._layer("psf", target, band)
+            psf = check_psf(layer.read(), where)
+            if "scale" in spec and abs(spec["scale"] / scale - 1) > 1e-3:
+                psf = centre_psf(
+                    np.maximum(zoom(psf, spec["scale"] / scale, order=3, grid_mode=True, mode="nearest"), 0)
+                )
+            return psf, (0, np.nan)
+        stars = field["stars"]
+        if not isinstance(stars, DataError):
+            return stars.psf, (stars.n_stars, stars.quality)
+        if "fwhm" not in spec:
+            raise stars
+        return moffat(PSF_SIZE, scale, spec["fwhm"], beta=MOFFAT_BETA), (0, np.nan)
+
+
+class _SkyMap:
+    """A smooth map of a field, kept on every 16th pixel and read back by linear interpolation."""
+
+    def __init__(self, values, part):
+        self._coarse = values[::_SKY_STEP, ::_SKY_STEP].copy()
+        self._start = [axis.start for axis in part]
+
+    def on(self, part):
+        """The map on a window of the image."""
+        out = self._coarse
+        for axis, (piece, start) in enumerate(zip(part, self._start, strict=True)):
+            n = out.shape[axis]
+            place = np.clip((np.arange(piece.start, piece.stop) - start) / _SKY_STEP, 0, n - 1)
+            weight = np.maximum(1 - np.abs(place[:, None] - np.arange(n)), 0)
+            out = np.moveaxis(np.tensordot(weight, out, (1, axis)), 0, axis)
+        return out
+
+
+def _stars(pixels, sigma, valid, where, saturation):
+    """The star PSF, or the refusal as data: a nominal PSF may still serve."""
+    try:
+        return star_psf(np.where(valid, pixels, 0), float(np.median(sigma)), valid, where, saturation)
+    except DataError as error:
+        return error
+
+
+class _Window:
+    """The square of pixels around a target, partly or wholly on the image."""
+
+    def __init__(self, wcs, target, side, shape, where, most):
+        x, y = wcs.all_world2pix(target["ra"], target["dec"], 0)
+        if not (np.isfinite(x) and np.isfinite(y)):
+            raise DataError("no_coverage", f"{where}: the target lies outside the projection of the image")
+        n = max(1, min(round(side), most))
+        self._n = n
+        x0, y0 = round(float(x) - (n - 1) / 2), round(float(y) - (n - 1) / 2)
+        self._lo = (max(0, y0), max(0, x0))
+        self._hi = (min(shape[0], y0 + n), min(shape[1], x0 + n))
+        if self._lo[0] >= self._hi[0] or self._lo[1] >= self._hi[1]:
+            raise DataError(
+                "no_coverage", f"{where}: the target falls at pixel ({x:.0f}, {y:.0f}) of {shape[1]}x{shape[0]}"
+            )
+        self._offset = (self._lo[0] - y0, self._lo[1] - x0)
+        self.part = (slice(self._lo[0], self._hi[0]), slice(self._lo[1], self._hi[1]))
+        self.wcs = wcs.deepcopy()
+        self.wcs.wcs.crpix = wcs.wcs.crpix - [x0, y0]
+        self._centre = (float(y), float(x))
+
+    def cut(self, piece, fill):
+        """Piece read at `part`, put in its place on the full window."""
+        out = np.full((self._n, self._n), fill, np.result_type(piece, type(fill)))
+        y, x = self._offset
+        out[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
+        return out
+
+    def field(self, shape):
+        """Slices of the block of the image that holds the window and its surroundings."""
+        out = []
+        for n, centre in zip(shape, self._centre, strict=True):
+            if n <= _FIELD:
+                out.append(slice(0, n))
+                continue
+            middle = int(np.clip(round(centre / (_FIELD // 4)) * (_FIELD // 4), _FIELD // 2, n - _FIELD // 2))
+            out.append(slice(middle - _FIELD // 2, middle + _FIELD // 2))
+        return tuple(out)
+
+
+def _fit_psf(psf):
+    """Pad or cut a centred PSF to the size of the stack."""
+    have = psf.shape[0]
+    if have < PSF_SIZE:
+        pad = (PSF_SIZE - have) // 2
+        psf = np.pad(psf, pad)
+    elif have > PSF_SIZE:
+        cut = (have - PSF_SIZE) // 2
+        psf = psf[cut : have - cut, cut : have - cut]
+    return psf / psf.sum()

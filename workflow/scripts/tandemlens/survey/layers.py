@@ -1,0 +1,243 @@
+"""Numbers of a survey's files: the right file, HDU, plane and piece, whatever the layout."""
+
+import re
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, FITSFixedWarning
+
+from tandemlens.base.atomic import sha256
+from tandemlens.base.errors import DataError
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+,-]*")
+_MAX_OPEN = 48
+
+
+class Files:
+    """Open FITS files of a data folder, the most recent ones kept open.
+
+    Parameters
+    ----------
+    folder : str or Path
+    """
+
+    def __init__(self, folder):
+        self._folder = Path(folder or ".")
+        self._open = OrderedDict()
+        self._digests = {}
+
+    def close(self):
+        """Close every file."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def path(self, pattern, band, name):
+        """The one file that a pattern of the survey stands for.
+
+        Parameters
+        ----------
+        pattern : str
+        band, name : str
+            Put in for ``{band}`` and ``{name}``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DataError
+            With status fetch_failed.
+        """
+        if "{name}" in pattern and not (_SAFE_NAME.fullmatch(name) and ".." not in name):
+            raise DataError(
+                "fetch_failed", f"{band}: the name {name!r} cannot be part of a file name; rename the target"
+            )
+        text = pattern.replace("{band}", band).replace("{name}", name)
+        if not any(letter in text for letter in "*?["):
+            return self._folder / text
+        found = sorted(self._folder.glob(text))
+        if len(found) != 1:
+            raise DataError("fetch_failed", f"{band}: {len(found)} files match {text!r}; one is needed")
+        return found[0]
+
+    def digest(self, path):
+        """Size (byte) and SHA-256 of a file, read once.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        (int, str)
+        """
+        if path not in self._digests:
+            self._digests[path] = (path.stat().st_size, sha256(path))
+        return self._digests[path]
+
+    def layer(self, spec, band, name, row):
+        """One image of a file, not yet read.
+
+        Parameters
+        ----------
+        spec : dict
+            Keys file, and hdu or select, plane, head.
+        band, name : str
+        row : int
+            Row of the target in the user's catalogue, for planes of a cube.
+
+        Returns
+        -------
+        Layer
+
+        Raises
+        ------
+        DataError
+            With status fetch_failed if there is no such image.
+        """
+        path = self.path(spec["file"], band, name)
+        hdus = self._hdus(path, band)
+        try:
+            hdu = _pick(hdus, spec, band)
+            plane = row if spec.get("plane") == "target" else spec.get("plane")
+            layer = Layer(band, path, hdu, plane, spec.get("head") and self.path(spec["head"], band, name))
+        except (KeyError, IndexError, OSError, ValueError, TypeError) as error:
+            raise DataError("fetch_failed", f"{band}: {path.name}: {error}") from error
+        return layer
+
+    def _hdus(self, path, band):
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        try:
+            if path.stat().st_size == 0:
+                raise OSError("the file is empty")
+            with warnings.catch_warnings():
+                # A truncated file is an error here, not a warning.
+                warnings.simplefilter("error", AstropyWarning)
+                warnings.simplefilter("ignore", VerifyWarning)
+                hdus = fits.open(path, memmap=True)
+                len(hdus)
+        except (OSError, AstropyWarning, ValueError, TypeError) as error:
+            said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise DataError("fetch_failed", f"{band}: {path.name} cannot be read: {said}") from error
+        self._open[path] = hdus
+        if len(self._open) > _MAX_OPEN:
+            self._open.popitem(last=False)[1].close()
+        return hdus
+
+
+class Layer:
+    """A two-dimensional image in a file.
+
+    Parameters
+    ----------
+    band : str
+        For messages.
+    path : Path
+    hdu : astropy.io.fits HDU
+    plane : int or None
+        Plane of a cube.
+    head : Path or None
+        Sidecar whose cards replace those of the HDU.
+    """
+
+    def __init__(self, band, path, hdu, plane, head):
+        self._band, self.path, self._hdu, self._plane = band, path, hdu, plane
+        shape = hdu.shape
+        if len(shape) == 3 and plane is None and shape[0] == 1:
+            self._plane, plane = 0, 0
+        if len(shape) != (2 if plane is None else 3):
+            raise ValueError(f"HDU {hdu.name or '0'} has shape {shape}; an image of two axes is needed (image.plane)")
+        if plane is not None and not 0 <= plane < shape[0]:
+            raise ValueError(f"plane {plane} is outside the cube of {shape[0]} planes")
+        self.shape = tuple(shape[-2:])
+        self.header = hdu.header.copy()
+        if head:
+            self.header.update(_read_head(head))
+
+    def read(self, rows=slice(None), columns=slice(None)):
+        """The numbers of a piece.
+
+        Parameters
+        ----------
+        rows, columns : slice
+
+        Returns
+        -------
+        (y, x) ndarray
+            Floats in native order, or integers for masks.
+
+        Raises
+        ------
+        DataError
+            With status fetch_failed if the file ends early.
+        """
+        part = (rows, columns) if self._plane is None else (self._plane, rows, columns)
+        try:
+            data = np.array(self._hdu.section[part])
+        except (OSError, ValueError, TypeError, EOFError, IndexError) as error:
+            raise DataError(
+                "fetch_failed", f"{self._band}: {self.path.name} cannot be read to its end: {error}"
+            ) from error
+        return data.astype(data.dtype.newbyteorder("="))
+
+    def wcs(self):
+        """Celestial WCS.
+
+        Returns
+        -------
+        astropy.wcs.WCS
+
+        Raises
+        ------
+        DataError
+            With status fetch_failed if the header has none.
+        """
+        header = self.header
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FITSFixedWarning)
+                warnings.simplefilter("ignore", RuntimeWarning)
+                wcs = WCS(header, naxis=2).celestial
+        except Exception as error:  # wcslib raises a family of its own
+            raise DataError("fetch_failed", f"{self._band}: {self.path.name} has a broken WCS: {error}") from error
+        if not wcs.has_celestial or abs(np.linalg.det(wcs.pixel_scale_matrix)) == 0:
+            raise DataError(
+                "fetch_failed",
+                f"{self._band}: {self.path.name} has no celestial WCS; give image.head or image.wcs: target",
+            )
+        return wcs
+
+
+def _pick(hdus, spec, band):
+    if "select" in spec:
+        wanted = {k: v.replace("{band}", band) if isinstance(v, str) else v for k, v in spec["select"].items()}
+        for hdu in hdus:
+            if all(hdu.header.get(k) == v for k, v in wanted.items()) and len(getattr(hdu, "shape", ()) or ()) >= 2:
+                return hdu
+        raise KeyError(f"no image HDU has {wanted}")
+    if "hdu" in spec:
+        if spec["hdu"] >= len(hdus):
+            raise IndexError(f"there is no HDU {spec['hdu']}; the file has {len(hdus)}")
+        return hdus[spec["hdu"]]
+    for hdu in hdus:
+        if len(getattr(hdu, "shape", ()) or ()) >= 2:
+            return hdu
+    raise KeyError("no HDU holds an image")
+
+
+def _read_head(path):
+    """Cards of a SWarp-style sidecar: plain header lines up to END."""
+    try:
+        text = path.read_text(encoding="latin-1")
+    except OSError as error:
+        raise OSError(f"the header sidecar {path.name} cannot be read: {error.strerror}") from error
+    cards = [line for line in text.splitlines() if line.strip() and not line.startswith("END")]
+    return fits.Header([fits.Card.fromstring(line.ljust(80)[:80]) for line in cards])

@@ -1,0 +1,159 @@
+"""The cleaned target table: every row of the catalogue, flagged, grouped by field and assigned to a shard."""
+
+import hashlib
+import re
+
+import numpy as np
+import pandas as pd
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy_healpix import HEALPix
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from tandemlens.survey.catalogues import degrees, numbers
+
+#: two rows closer than this are the same object, arcsec
+_SAME_ARCSEC = 2.0
+NONE = "none"
+
+
+def clean_targets(raw, group_radius_arcmin, nside):
+    """Clean a catalogue without losing a row.
+
+    Parameters
+    ----------
+    raw : pandas.DataFrame
+        From `tandemlens.survey.catalogues.read_catalogue`.
+    group_radius_arcmin : float
+        Targets closer than this share a field group (union-find, so groups chain), arcmin.
+    nside : int
+        HEALPix (nested) resolution of the shards.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `tandemlens.base.columns.targets.COLUMNS`, in the order of `raw`.
+    """
+    frame = pd.DataFrame({"name": raw["name"].astype(str).to_numpy(object), "source_row": np.arange(len(raw))})
+    frame["ra"], frame["dec"] = degrees(raw["ra"], hours=True), degrees(raw["dec"], hours=False)
+    frame["status"], frame["reason"] = "ok", ""
+    _refuse_coordinates(frame, raw)
+    frame["z"], flags = _redshift(raw["z"])
+    for name in ("richness", "ebv"):
+        values = numbers(raw[name])
+        frame[name] = np.where(values >= 0, values, np.nan)
+    frame["target_id"] = _identifiers(frame, raw)
+    _refuse_duplicates(frame)
+    ok = (frame["status"] == "ok").to_numpy()
+    repeated = frame["name"].ne("") & frame["name"].duplicated(keep=False) & ok
+    frame["flags"] = [f"{flag} {'name_repeated' * again}".strip() for flag, again in zip(flags, repeated, strict=True)]
+    frame["shard"] = NONE
+    frame["group_id"] = NONE
+    if ok.any():
+        ra, dec = frame.loc[ok, "ra"].to_numpy(), frame.loc[ok, "dec"].to_numpy()
+        frame.loc[ok, "shard"] = _shards(ra, dec, nside)
+        frame.loc[ok, "group_id"] = field_groups(ra, dec, frame.loc[ok, "target_id"].to_numpy(), group_radius_arcmin)
+    return frame
+
+
+def field_groups(ra, dec, names, radius_arcmin):
+    """Group by union-find over separation, so that chains of close fields are one group.
+
+    Parameters
+    ----------
+    ra, dec : (n,) ndarray, deg
+    names : (n,) array of str
+        Unique; a group is named after the first of its members in alphabetical order.
+    radius_arcmin : float
+
+    Returns
+    -------
+    (n,) ndarray of str
+    """
+    points = _unit_vectors(ra, dec)
+    pairs = cKDTree(points).query_pairs(_chord(radius_arcmin * 60), output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(len(ra), len(ra)))
+    label = connected_components(graph, directed=False)[1]
+    return pd.Series(names).groupby(label).transform("min").to_numpy()
+
+
+def shard_digests(frame):
+    """Digest of the rows of every shard; changes with the content and not with the order of the catalogue.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        From `clean_targets`.
+
+    Returns
+    -------
+    dict of str
+    """
+    digests = {}
+    content = frame[frame["shard"] != NONE].drop(columns="source_row")
+    for shard, rows in content.groupby("shard", sort=True):
+        text = rows.sort_values("target_id").to_csv(index=False)
+        digests[shard] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digests
+
+
+def _refuse_coordinates(frame, raw):
+    ra, dec = frame["ra"].to_numpy(), frame["dec"].to_numpy()
+    bad = ~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90) & (ra >= -360) & (ra <= 360))
+    frame["ra"], frame["dec"] = np.where(bad, np.nan, np.mod(ra, 360.0)), np.where(bad, np.nan, dec)
+    frame.loc[bad, "status"] = "bad_coordinates"
+    frame.loc[bad, "reason"] = [
+        f"ra {a!s}, dec {d!s} are not degrees in [-360, 360] and [-90, 90]; correct the row"
+        for a, d in zip(raw["ra"].to_numpy()[bad], raw["dec"].to_numpy()[bad], strict=True)
+    ]
+
+
+def _redshift(values):
+    z = numbers(values)
+    missing, odd = ~np.isfinite(z), np.isfinite(z) & ((z <= 0) | (z > 5))
+    return np.where(missing | odd, np.nan, z), np.where(missing, "no_redshift", np.where(odd, "bad_redshift", ""))
+
+
+def _identifiers(frame, raw):
+    identifiers, seen = [], {}
+    for name, ra, dec, status, a, d in zip(
+        frame["name"], frame["ra"], frame["dec"], frame["status"], raw["ra"], raw["dec"], strict=True
+    ):
+        place = f"{ra:.6f} {dec:.6f}" if status == "ok" else f"{a!s} {d!s}"
+        key = f"{name}|{place}"
+        seen[key] = seen.get(key, 0) + 1
+        # rows that agree in everything still need names of their own
+        key = key if seen[key] == 1 else f"{key}|{seen[key]}"
+        slug = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:24] or "target"
+        identifiers.append(f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
+    return identifiers
+
+
+def _refuse_duplicates(frame):
+    ok = np.flatnonzero(frame["status"] == "ok")
+    if len(ok) == 0:
+        return
+    points = _unit_vectors(frame["ra"].to_numpy()[ok], frame["dec"].to_numpy()[ok])
+    for i, j in sorted(map(tuple, cKDTree(points).query_pairs(_chord(_SAME_ARCSEC), output_type="ndarray"))):
+        first, later = frame.index[ok[i]], frame.index[ok[j]]
+        if frame.at[first, "status"] == "ok" and frame.at[later, "status"] == "ok":
+            frame.at[later, "status"] = "duplicate"
+            frame.at[later, "reason"] = (
+                f"lies within {_SAME_ARCSEC} arcsec of row {frame.at[first, 'source_row']} "
+                f"({frame.at[first, 'target_id']}); that row is used"
+            )
+
+
+def _shards(ra, dec, nside):
+    cells = HEALPix(nside, order="nested").lonlat_to_healpix(ra * u.deg, dec * u.deg)
+    return [f"hp{nside}_{cell:05d}" for cell in cells]
+
+
+def _unit_vectors(ra, dec):
+    return SkyCoord(ra, dec, unit="deg").cartesian.xyz.value.T
+
+
+def _chord(arcsec):
+    return 2 * np.sin(np.radians(arcsec / 3600) / 2)
