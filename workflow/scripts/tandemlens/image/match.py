@@ -1,0 +1,252 @@
+"""One grid and one PSF for every band of a system, with the noise that this leaves."""
+
+import hashlib
+import zlib
+
+import numpy as np
+import pandas as pd
+import sep
+from scipy.signal import oaconvolve
+
+from tandemlens.base.columns.match import COLUMNS
+from tandemlens.base.errors import DataError
+from tandemlens.base.flags import EDGE, NO_DATA
+from tandemlens.base.robust import robust_sigma
+from tandemlens.base.stack import Cutout, header_text, read_stack, write_stack
+from tandemlens.base.stage import run_targets
+from tandemlens.base.tables import write_table
+from tandemlens.image.grid import common_wcs, fill_invalid, pixel_mapping, resample
+from tandemlens.image.noise import RADII, blank_pixels, noise_factors
+from tandemlens.image.psf import matching_kernel
+from tandemlens.survey.outcome import MIN_BANDS
+from tandemlens.survey.psf import centre_psf, fwhm
+
+#: a pixel is spoiled when this much of the kernel's weight rests on invalid pixels
+_SPOILED = 0.1
+#: mesh of the sky that is taken off before noise is measured, pixel
+_SKY_MESH = 96
+
+
+def match_shard(stack_in, stack_out, table_out, cfg, progress):
+    """Match every system of a stack.
+
+    Parameters
+    ----------
+    stack_in, stack_out, table_out : str
+        cutouts.h5, matched.h5, match.parquet.
+    cfg : dict
+        Section ``match`` of the settings, and ``pixel_scale``, arcsec.
+    progress : callable
+    """
+    rows, cache = [], {}
+    with read_stack(stack_in) as reader:
+        side = tuple(reader.shape)
+        with write_stack(stack_out, reader.bands, side, reader.psf_size) as writer:
+
+            def work(index, target_id):
+                matched, facts = match_system(reader[index], target_id, cfg, cache)
+                writer.append(target_id, matched)
+                rows.extend({"target_id": target_id, "band": b, **f} for b, f in zip(reader.bands, facts, strict=True))
+
+            status = run_targets(reader.target_ids, work, progress)
+        bands = reader.bands
+    empty = {"used": False, "band_fwhm": np.nan, "fwhm": np.nan, "kernel_residual": np.nan, "noise_factor": np.nan}
+    left = status[status["status"] != "ok"]["target_id"]
+    rows += [{"target_id": t, "band": b, **empty} for t in left for b in bands]
+    frame = pd.DataFrame(rows, columns=["target_id", "band", *empty]).merge(status, on="target_id", how="left")
+    frame = frame.astype({"used": bool})
+    write_table(table_out, frame, COLUMNS)
+
+
+def match_system(cutout, target_id, cfg, cache=None):
+    """Bring the bands of one system onto one grid and one PSF.
+
+    The grid is that of a band whose pixels already fit it, else north up around the first usable band's centre; the
+    target PSF is that of the usable band of largest FWHM.
+
+    Parameters
+    ----------
+    cutout : Cutout
+    target_id : str
+        Seeds the blank apertures.
+    cfg : dict
+        As for `match_shard`.
+    cache : dict, optional
+        Kernels of PSF pairs already seen.
+
+    Returns
+    -------
+    matched : Cutout
+        With the extras fwhm, band_fwhm (arcsec), kernel_residual, noise_radius (pixel) and noise_factor.
+    facts : list of dict
+        One a band.
+
+    Raises
+    ------
+    DataError
+        If fewer than two bands can be used.
+    """
+    cache = {} if cache is None else cache
+    used = (cutout.mask == 0).mean(axis=(1, 2)) >= cfg["min_valid"]
+    _need_two(cutout, used, cfg)
+    on_grid, wcs = _one_grid(cutout, used, cfg["pixel_scale"])
+    widths = np.array([fwhm(p) if u else np.nan for p, u in zip(on_grid.psf, used, strict=True)])
+    if not np.isfinite(widths[used]).all():
+        broken = [b for b, w, u in zip(cutout.bands, widths, used, strict=True) if u and not np.isfinite(w)]
+        raise DataError("bad_psf", f"band {', '.join(broken)}: the PSF image never falls to half its peak")
+    worst = int(np.nanargmax(widths))
+    kernels, residual = _kernels(on_grid.psf, used, worst, cache)
+    refused = used & (residual > cfg["max_residual"])
+    used = used & ~refused
+    _need_two(cutout, used, cfg, residual)
+    matched = _convolve(on_grid, kernels, used)
+    factors = _measure_noise(matched, kernels, used, cfg, target_id)
+    # The centre in use: all bands that are left have the PSF of the worst one.
+    matched.psf[used] = on_grid.psf[worst]
+    scale = cfg["pixel_scale"]
+    matched.extra.update(
+        fwhm=np.float32(widths[worst] * scale),
+        band_fwhm=(widths * scale).astype(np.float32),
+        kernel_residual=residual.astype(np.float32),
+        noise_radius=RADII.astype(np.float32),
+        noise_factor=factors.astype(np.float32),
+    )
+    matched.wcs = (header_text(wcs),) * len(cutout.bands)
+    at_three = factors[:, int(np.argmin(np.abs(RADII - 3)))]
+    facts = [
+        {
+            "used": bool(u),
+            "band_fwhm": w * scale,
+            "fwhm": widths[worst] * scale,
+            "kernel_residual": r,
+            "noise_factor": f,
+        }
+        for u, w, r, f in zip(used, widths, residual, at_three, strict=True)
+    ]
+    return matched, facts
+
+
+def _need_two(cutout, used, cfg, residual=None):
+    if used.sum() >= MIN_BANDS:
+        return
+    valid = (cutout.mask == 0).mean(axis=(1, 2))
+    told = ", ".join(f"{b} {v:.2f}" for b, v in zip(cutout.bands, valid, strict=True))
+    if residual is not None:
+        told += "; misplaced light " + ", ".join(f"{b} {r:.2f}" for b, r in zip(cutout.bands, residual, strict=True))
+    status = "masked" if not used.any() else "too_few_bands"
+    raise DataError(
+        status,
+        f"{int(used.sum())} of {len(used)} bands are usable (valid fraction of pixels: {told}; "
+        f"match.min_valid is {cfg['min_valid']}, match.max_residual {cfg['max_residual']})",
+    )
+
+
+def _one_grid(cutout, used, scale):
+    first = int(np.flatnonzero(used)[0])
+    ny, nx = cutout.flux.shape[1:]
+    anchor = cutout.astropy_wcs(first)
+    own = np.sqrt(np.abs(np.linalg.det(anchor.pixel_scale_matrix))) * 3600
+    if abs(own / scale - 1) < 1e-3:
+        wcs = anchor
+    else:
+        ra, dec = anchor.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+        wcs = common_wcs(float(ra), float(dec), (ny, nx), scale)
+    flux, variance = np.zeros_like(cutout.flux), np.full_like(cutout.variance, np.inf)
+    mask, psf = np.full_like(cutout.mask, NO_DATA), np.zeros_like(cutout.psf)
+    for k in np.flatnonzero(used):
+        mapping = pixel_mapping(cutout.astropy_wcs(k), wcs, (ny, nx)) if wcs is not anchor or k != first else None
+        if mapping is None:
+            flux[k], variance[k], mask[k] = cutout.flux[k], cutout.variance[k], cutout.mask[k]
+            psf[k] = cutout.psf[k]
+            continue
+        flux[k], variance[k], mask[k] = resample(cutout.flux[k], cutout.variance[k], cutout.mask[k], mapping)
+        psf[k] = _psf_on_grid(cutout.psf[k], mapping)
+    return Cutout(cutout.bands, flux, variance, mask, psf, cutout.wcs), wcs
+
+
+def _psf_on_grid(psf, mapping):
+    """The PSF as the resampling leaves it: the same linear map around its own centre."""
+    x, y, area = mapping
+    ny, nx = x.shape
+    j, i = ny // 2, nx // 2
+    k = psf.shape[-1]
+    half = k // 2
+    place = np.arange(-half, half + 1)
+    j_x = np.array([x[j, i] - x[j, i - 1], x[j, i] - x[j - 1, i]])
+    j_y = np.array([y[j, i] - y[j, i - 1], y[j, i] - y[j - 1, i]])
+    if np.allclose([*j_x, *j_y], [1, 0, 0, 1], atol=2e-3):
+        return psf
+    py, px = np.meshgrid(place, place, indexing="ij")
+    local = (half + j_x[0] * px + j_x[1] * py, half + j_y[0] * px + j_y[1] * py, area)
+    flux, _, _ = resample(psf, np.ones_like(psf), np.zeros(psf.shape, np.uint16), local)
+    return centre_psf(np.maximum(flux.astype(float), 0)) if flux.sum() > 0 else psf
+
+
+def _kernels(psf, used, worst, cache):
+    kernels, residual = [None] * len(psf), np.full(len(psf), np.nan)
+    for k in np.flatnonzero(used):
+        if k == worst:
+            residual[k] = 0.0
+            continue
+        key = hashlib.blake2b(psf[k].tobytes() + psf[worst].tobytes(), digest_size=16).digest()
+        if key not in cache:
+            cache[key] = matching_kernel(psf[k].astype(float), psf[worst].astype(float))
+        kernels[k], residual[k] = cache[key]
+    return kernels, residual
+
+
+def _convolve(cutout, kernels, used):
+    flux, variance, mask = (np.array(a) for a in (cutout.flux, cutout.variance, cutout.mask))
+    for k, kernel in enumerate(kernels):
+        if not used[k]:
+            flux[k], variance[k], mask[k] = 0, np.inf, NO_DATA
+        elif kernel is not None:
+            flux[k], variance[k], mask[k] = _convolve_band(flux[k], variance[k], mask[k], kernel)
+    return Cutout(cutout.bands, flux, variance, mask, np.array(cutout.psf), cutout.wcs)
+
+
+def _convolve_band(flux, variance, mask, kernel):
+    invalid = mask != 0
+    image = oaconvolve(_padded(fill_invalid(flux, invalid), kernel), kernel, mode="valid")
+    squared = kernel.astype(np.float32) ** 2
+    finite = np.where(invalid, np.median(variance[~invalid]), variance) if invalid.any() else variance
+    noise = _smooth_variance(finite, squared)
+    if invalid.any():
+        weight = np.abs(kernel) / np.abs(kernel).sum()
+        rests = oaconvolve(_padded(invalid.astype(np.float32), kernel), weight, mode="valid") > _SPOILED
+        mask = np.where(rests & ~invalid, EDGE, mask).astype(np.uint16)
+    bad = mask != 0
+    return np.where(bad, 0, image), np.where(bad, np.inf, noise), mask
+
+
+def _smooth_variance(variance, squared):
+    """Variance times the squared kernel; a flat map needs no convolution."""
+    if variance.max() - variance.min() <= 1e-6 * variance.max():
+        return np.full_like(variance, variance.flat[0] * squared.sum())
+    noise = oaconvolve(_padded(variance, squared), squared, mode="valid")
+    return np.maximum(noise, variance.min() * squared.sum() * 1e-3)
+
+
+def _padded(image, kernel):
+    half = kernel.shape[0] // 2
+    return np.pad(image, half, mode="edge")
+
+
+def _measure_noise(matched, kernels, used, cfg, target_id):
+    """Noise factors of every band on the sky that is blank in their sum."""
+    rng = np.random.default_rng(zlib.crc32(target_id.encode()))
+    good = (matched.mask[used] == 0).all(axis=0)
+    factors = np.ones((len(kernels), len(RADII)))
+    if not good.any():
+        raise DataError("masked", "no pixel is valid in every usable band")
+    weight = [1 / np.sqrt(np.median(v[good][::7])) for v in matched.variance[used]]
+    combined = np.tensordot(np.array(weight, np.float32), matched.flux[used], 1)
+    combined[~good] = 0
+    mesh = {"bw": _SKY_MESH, "bh": _SKY_MESH}
+    combined -= sep.Background(combined, mask=~good, **mesh).back()
+    blank = blank_pixels(combined, robust_sigma(combined[good][::7]), ~good, grow=3)
+    for k in np.flatnonzero(used):
+        # Large smooth light is the light model's business; what counts here is the noise on top of it.
+        flux = matched.flux[k] - sep.Background(matched.flux[k], mask=~blank, **mesh).back()
+        factors[k] = noise_factors(flux, matched.variance[k], blank, kernels[k], cfg["noise_apertures"], rng)
+    return factors

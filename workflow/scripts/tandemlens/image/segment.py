@@ -1,0 +1,248 @@
+"""Segments of a system: central light removed, detected on the combined image, measured and classed."""
+
+from contextlib import contextmanager
+
+import h5py
+import numpy as np
+import pandas as pd
+import sep
+from scipy.ndimage import binary_dilation, gaussian_filter
+
+from tandemlens.base.atomic import atomic_path
+from tandemlens.base.columns import stage
+from tandemlens.base.columns.segments import COLUMNS
+from tandemlens.base.errors import DataError
+from tandemlens.base.robust import lower_sigma
+from tandemlens.base.stack import read_stack
+from tandemlens.base.stage import run_targets
+from tandemlens.base.tables import empty_frame, write_table
+from tandemlens.image.classify import classify, compactness
+from tandemlens.image.light import subtract_light
+from tandemlens.image.noise import factor_at, noise_factors
+from tandemlens.image.shape import measure_shapes
+
+#: width of the smoothing before detection over that of the PSF
+_SMOOTHING = 1.0
+#: the same for objects that are bright enough to be taken apart
+_SHARP = 0.5
+#: contrast at which faint objects are split, and the flux, in thresholds per root pixel, from which they are bright
+_FAINT_CONTRAST, _BRIGHT = 0.05, 40.0
+_DEBLEND_LEVELS = 32
+_NOISE_APERTURES = 200
+
+
+def segment_shard(stack_in, targets, segments_path, images_path, status_path, cfg, progress):
+    """Segment every system of a stack.
+
+    Parameters
+    ----------
+    stack_in : str
+        matched.h5.
+    targets : pandas.DataFrame
+        Target table of the shard.
+    segments_path, images_path, status_path : str
+        segments.parquet, segments.h5 (per target the arrays labels, detection and residual), segment.parquet.
+    cfg : dict
+        Section ``segment`` of the settings, and ``pixel_scale``, arcsec.
+    progress : callable
+    """
+    tables = []
+    with read_stack(stack_in) as reader, atomic_path(images_path) as temporary, h5py.File(temporary, "w") as images:
+
+        def work(index, target_id):
+            frame, labels, detection, residual = segment_system(reader[index], cfg)
+            group = images.create_group(target_id)
+            group.create_dataset("labels", data=labels, compression="lzf", shuffle=True)
+            group["detection"], group["residual"] = detection, residual
+            tables.append(frame.assign(target_id=target_id))
+
+        status = run_targets(reader.target_ids, work, progress)
+    frame = pd.concat([empty_frame(COLUMNS), *tables]) if tables else empty_frame(COLUMNS)
+    write_table(segments_path, frame, COLUMNS)
+    write_table(status_path, status, stage.COLUMNS)
+
+
+@contextmanager
+def open_images(path):
+    """Open segments.h5.
+
+    Parameters
+    ----------
+    path : str
+
+    Yields
+    ------
+    mapping
+        ``images[target_id]`` gives labels (y, x) uint16, detection (y, x) in sigma and residual (band, y, x) in nJy;
+        ``target_id in images`` says whether it is there.
+    """
+    with h5py.File(path, "r") as handle:
+        yield _Images(handle)
+
+
+class _Images:
+    def __init__(self, handle):
+        self._file = handle
+
+    def __contains__(self, target_id):
+        return target_id in self._file
+
+    def __getitem__(self, target_id):
+        group = self._file[target_id]
+        return group["labels"][:], group["detection"][:], group["residual"][:]
+
+
+def segment_system(cutout, cfg):
+    """Find and describe the segments of one matched system.
+
+    Parameters
+    ----------
+    cutout : Cutout
+        Bands on one grid with one PSF, with the extra fwhm.
+    cfg : dict
+        As for `segment_shard`.
+
+    Returns
+    -------
+    frame : pandas.DataFrame
+        The columns of segments.parquet but target_id.
+    labels : (y, x) uint16 ndarray
+    detection : (y, x) float32 ndarray
+        Combined residual in units of its pixel sigma.
+    residual : (band, y, x) float32 ndarray, nJy
+        Central light and sky removed; 0 where invalid.
+
+    Raises
+    ------
+    DataError
+        If no pixel is valid in all usable bands.
+    """
+    used = cutout.usable()
+    valid = (cutout.mask[used] == 0).all(axis=0)
+    if not valid.any():
+        raise DataError("masked", "no pixel is valid in every usable band")
+    scale = cfg["pixel_scale"]
+    fwhm = float(cutout.extra["fwhm"]) / scale
+    # Inverse-variance weights of one typical pixel a band: flat-spectrum light adds up with the best S/N.
+    typical = np.array([np.median(v[valid][::7]) if u else np.inf for v, u in zip(cutout.variance, used, strict=True)])
+    weight = 1 / typical
+    light = subtract_light(
+        cutout.flux,
+        weight,
+        valid,
+        fwhm,
+        cfg["light_radius_arcsec"] / scale,
+        max(cfg["sky_ring_arcsec"] / scale, 3 * fwhm),
+    )
+    residual = np.where(valid & used[:, None, None], cutout.flux - light.model, 0).astype(np.float32)
+    combined = np.tensordot(weight, residual, 1).astype(np.float32)
+    uneven = _uneven_noise(cutout.variance, weight, valid)
+    planes = [gaussian_filter(combined, s * fwhm / 2.355) / uneven for s in (_SMOOTHING, _SHARP)]
+    planes = [plane / _noise_level(plane, valid) for plane in planes]
+    labels = _extract(*planes, valid, cfg)
+    sky = valid & ~binary_dilation(labels > 0, iterations=2)
+    detection = combined / uneven
+    detection /= _noise_level(detection, sky if sky.any() else valid)
+    if light.found:
+        labels = _add_centre(labels, light.centre, fwhm)
+    if labels.max() == 0:
+        return empty_frame(COLUMNS[1:]), labels, detection, residual
+    shapes = measure_shapes(labels.astype(np.int32), combined, fwhm, scale)
+    factors = noise_factors(detection, np.ones_like(detection), sky, None, _NOISE_APERTURES, np.random.default_rng(0))
+    frame = _describe(shapes, labels, combined, detection, valid, cutout, light, factors, fwhm, cfg)
+    frame = frame[(frame["snr"] >= cfg["min_snr"]) | (frame["kind"] == "bcg")]
+    labels[~np.isin(labels, frame["label"])] = 0
+    return frame, labels, detection, residual
+
+
+def _towards_north(shapes, turn):
+    """Moments and angles from the pixel axes to west and north; nothing changes on a grid with north up."""
+    axis = turn @ np.array([np.cos(shapes["theta"]), np.sin(shapes["theta"])])
+    q = shapes[["q11", "q12", "q12", "q22"]].to_numpy().reshape(-1, 2, 2)
+    q = np.einsum("ab,nbc,dc->nad", turn, q, turn)
+    return shapes.assign(theta=np.arctan2(axis[1], axis[0]) % np.pi, q11=q[:, 0, 0], q22=q[:, 1, 1], q12=q[:, 0, 1])
+
+
+def _noise_level(image, valid):
+    return max(lower_sigma(image[valid][::3])[0], 1e-30)
+
+
+def _uneven_noise(variance, weight, valid):
+    """Noise of every pixel of the combined image over the typical one, from the variances."""
+    used = np.isfinite(weight) & (weight > 0)
+    total = np.tensordot(weight[used] ** 2, np.where(valid, variance[used], 0), 1)
+    return np.where(valid, np.sqrt(total / np.median(total[valid][::7])), 1).astype(np.float32)
+
+
+def _extract(smooth, sharp, valid, cfg):
+    """Label map from two smoothings of the combined image in units of their noise.
+
+    The smooth one finds faint arcs and splits them only at strong contrast, because noise splits them at any weak one;
+    the bright objects in it are found anew on the sharp one, at the contrast of the settings.
+    """
+    # Deep fields overflow the default stack of pixels waiting to be assigned.
+    sep.set_extract_pixstack(1_000_000)
+    sep.set_sub_object_limit(8192)
+    options = {
+        "minarea": cfg["min_area"],
+        "filter_kernel": None,
+        "deblend_nthresh": _DEBLEND_LEVELS,
+        "clean": False,
+        "segmentation_map": True,
+    }
+    threshold = cfg["threshold"]
+    objects, labels = sep.extract(smooth, threshold, mask=~valid, deblend_cont=_FAINT_CONTRAST, **options)
+    bright = np.flatnonzero(objects["flux"] > _BRIGHT * threshold * np.sqrt(objects["npix"])) + 1
+    if len(bright):
+        blend = np.isin(labels, bright)
+        _, finer = sep.extract(sharp, threshold, mask=~blend, deblend_cont=cfg["deblend_contrast"], **options)
+        kept = np.unique(labels[(labels > 0) & ~blend])
+        order = np.zeros(int(labels.max()) + 1, np.int32)
+        order[kept] = np.arange(1, len(kept) + 1)
+        labels = np.where(blend, np.where(finer > 0, finer + len(kept), 0), order[labels])
+    return labels.astype(np.uint16)
+
+
+def _add_centre(labels, centre, fwhm):
+    """Give the core of the central galaxy its own label, the last one; what the model left there is its residual."""
+    y, x = np.ogrid[: labels.shape[0], : labels.shape[1]]
+    core = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= fwhm**2
+    labels = labels.copy()
+    labels[core] = 0
+    kept = np.unique(labels[labels > 0])
+    order = np.zeros(int(labels.max()) + 1, np.uint16)
+    order[kept] = np.arange(1, len(kept) + 1)
+    labels = order[labels]
+    labels[core] = len(kept) + 1
+    return labels
+
+
+def _describe(shapes, labels, combined, detection, valid, cutout, light, factors, fwhm, cfg):
+    scale = cfg["pixel_scale"]
+    index = shapes.index.to_numpy()
+    total = np.bincount(labels.ravel(), detection.ravel(), int(labels.max()) + 1)[index]
+    area = shapes["area"].to_numpy()
+    thickness = 2 * area / np.maximum(shapes["perimeter"].to_numpy(), 1)
+    snr = total / (np.sqrt(area) * factor_at(thickness, factors))
+    # The border of the image is no defect, only invalid pixels are.
+    near_bad = ~valid if valid.all() else binary_dilation(~valid, iterations=2)
+    spoiled = np.bincount(labels.ravel(), near_bad.ravel(), int(labels.max()) + 1)[index] / area
+    first = int(np.flatnonzero(cutout.usable())[0])
+    wcs = cutout.astropy_wcs(first)
+    sky = wcs.all_pix2world(np.column_stack([shapes["x"], shapes["y"]]), 0)
+    # The matrix carries rotation and handedness, so that east and north are true on any grid.
+    to_sky = wcs.pixel_scale_matrix * 3600
+    away = np.column_stack([shapes["x"] - light.centre[0], shapes["y"] - light.centre[1]]) @ to_sky.T
+    circle = away + np.column_stack([shapes["centre_x"], shapes["centre_y"]]) / scale @ to_sky.T
+    distance = np.hypot(*away.T)
+    used = cutout.usable()
+    psf = cutout.psf[int(np.flatnonzero(used)[0])]
+    compact = compactness(combined, shapes["x"].to_numpy(), shapes["y"].to_numpy(), fwhm)
+    kind = classify(shapes, snr, spoiled, compact, psf, fwhm, distance, scale, cfg)
+    if light.found:
+        kind = np.where(index == index[-1], "bcg", kind)
+    shapes = _towards_north(shapes, np.diag([-1, 1]) @ to_sky / scale)
+    frame = shapes.drop(columns=["var_along", "var_across", "centre_x", "centre_y"]).reset_index()
+    placed = {"ra": sky[:, 0] % 360, "dec": sky[:, 1], "east": away[:, 0], "north": away[:, 1]}
+    more = {"kind": kind, "snr": snr, "circle_east": circle[:, 0], "circle_north": circle[:, 1]}
+    return frame.assign(**placed, **more)[[c.name for c in COLUMNS[1:]]]
