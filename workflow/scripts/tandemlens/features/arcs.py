@@ -1,0 +1,102 @@
+"""The arcs of a system whose colours count, and the foreground red sequence that they are set against."""
+
+import numpy as np
+
+from tandemlens.features.colour import adjacent_colours
+from tandemlens.features.sequence import SCATTER, TEMPLATE_ERROR, sequence_colours
+
+
+def magnitudes(frame, bands):
+    """Segment magnitudes and errors of some rows.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns ``mag_{band}``, ``mag_err_{band}``.
+    bands : sequence of str
+
+    Returns
+    -------
+    mag, mag_err : (n, band) float ndarray, mag
+    """
+    return tuple(frame[[f"{kind}_{band}" for band in bands]].to_numpy(float) for kind in ("mag", "mag_err"))
+
+
+def usable_bands(frame, bands):
+    """Bands in which any segment of a system has a magnitude.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    bands : sequence of str
+
+    Returns
+    -------
+    (band,) bool ndarray
+    """
+    return np.isfinite(magnitudes(frame, bands)[0]).any(axis=0)
+
+
+def arc_colours(frame, bands, settings, kinds=("arc",)):
+    """Segments of some kinds with a measured colour.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Segments of one system with photometry.
+    bands : sequence of str
+    settings : dict
+        Section ``colour``: min_snr, reached in two bands at least.
+    kinds : sequence of str
+
+    Returns
+    -------
+    arcs : pandas.DataFrame
+        The rows that count.
+    colours : Colours
+        Between neighbouring usable bands.
+    used : (band,) bool ndarray
+    """
+    used = usable_bands(frame, bands)
+    names = [band for band, ok in zip(bands, used, strict=True) if ok]
+    arcs = frame[frame["kind"].isin(kinds)]
+    flux, err = (arcs[[f"flux_seg_{e}{b}" for b in names]].to_numpy(float) for e in ("", "err_"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bright = (flux / err >= settings["min_snr"]).sum(axis=1) >= 2
+    arcs = arcs[bright]
+    return arcs, adjacent_colours(*magnitudes(arcs, names)), used
+
+
+def sequence_at(frame, z, path, bands, used):
+    """Colours of the foreground red sequence: those of the central galaxy, else of a template at the redshift.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Segments of the system; the one of kind bcg is the central galaxy.
+    z : float
+        NaN if unknown.
+    path : str
+        Spectrum of an old galaxy.
+    bands : tandemlens.features.sequence.Bands
+    used : (band,) bool ndarray
+
+    Returns
+    -------
+    colours : (p,) ndarray, mag
+        NaN where neither is known.
+    covariance : (p, p) ndarray, mag^2
+        Intrinsic scatter and the error of the place.
+    """
+    p = max(int(used.sum()) - 1, 0)
+    scatter = SCATTER**2 * np.eye(p)
+    names = [band for band, ok in zip(bands.names, used, strict=True) if ok]
+    central = frame[frame["kind"] == "bcg"]
+    if len(central):
+        colours = adjacent_colours(*magnitudes(central.iloc[:1], names))
+        if np.sqrt(np.trace(colours.covariance[0]) / p) < 2 * TEMPLATE_ERROR:
+            return colours.value[0], colours.covariance[0] + scatter
+    if not np.isfinite(z):
+        return np.full(p, np.nan), scatter
+    level = np.concatenate([[0.0], -np.cumsum(sequence_colours(path, bands, z))])[used]
+    return level[:-1] - level[1:], scatter + TEMPLATE_ERROR**2 * np.eye(p)

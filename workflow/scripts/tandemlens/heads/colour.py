@@ -1,0 +1,272 @@
+"""The colour head: the chance that unrelated arcs agree in colour as well as these do."""
+
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+from sklearn.covariance import LedoitWolf
+
+from tandemlens.base.columns.registry import expand
+from tandemlens.base.columns.scores import COLOUR, POPULATION
+from tandemlens.base.tables import read_table, write_table
+from tandemlens.features.arcs import arc_colours, sequence_at
+from tandemlens.features.colour import Subsets, huber_centroid, sequence_offset
+from tandemlens.features.sequence import Bands
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a head gives and needs, said before it sees data."""
+
+    name: str
+    score: str
+    columns: tuple
+    min_bands: int
+    seeded: bool
+
+
+DECLARATION = Declaration("colour", "color_evidence", tuple(c.name for c in COLOUR), 2, True)
+
+#: fewest segments that make a population
+_LEAST_POPULATION = 30
+#: prior share of elongated foreground members among arc-like segments
+_MEMBER_SHARE = 0.5
+#: the simulated null is followed into its tail with an exponential fitted to this top fraction
+_TAIL = 0.05
+_LEAST_EXCEEDANCES = 20
+#: prior scatter of colours where there is no population at all, mag
+_BROAD = 0.6
+_LOG_2PI = np.log(2 * np.pi)
+
+
+def fit(targets, segments, photometry, model_dir, cfg):
+    """Gather the colours of unrelated arcs: the model is this table.
+
+    Parameters
+    ----------
+    targets, segments, photometry : pandas.DataFrame
+        Tables of all shards.
+    model_dir : str
+        Gets ``population.parquet``.
+    cfg : dict
+        Section ``colour`` of the settings, and ``bands``.
+    """
+    frame = segments.merge(photometry, on=["target_id", "label"]).merge(
+        targets[["target_id", "group_id"]], on="target_id"
+    )
+    frame = frame[frame["kind"].isin(("arc", "member", "other"))].reset_index(drop=True)
+    bands = cfg["bands"]
+    columns = expand(POPULATION, bands)
+    flux, err = (frame[[f"flux_seg_{e}{b}" for b in bands]].to_numpy(float) for e in ("", "err_"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        snr = flux / err
+    keep = (snr >= cfg["min_snr"]).sum(1) >= 2
+    for k, (blue, red) in enumerate(pairwise(bands)):
+        faint = ~((snr[:, k] >= 3) & (snr[:, k + 1] >= 3))
+        frame.loc[faint, f"colour_{blue}_{red}"] = np.nan
+    Path(model_dir).mkdir(parents=True, exist_ok=True)
+    write_table(Path(model_dir) / "population.parquet", frame.loc[keep, [c.name for c in columns]], columns)
+
+
+def score(targets, segments, photometry, features, sequence_path, model_dir, out_path, cfg):
+    """Score the targets of a shard that have a feature row of status ok.
+
+    Parameters
+    ----------
+    targets, segments, photometry, features : pandas.DataFrame
+        Tables of the shard.
+    sequence_path : str
+        Spectrum of an old galaxy.
+    model_dir : str
+        As written by `fit`.
+    out_path : str
+        scores/colour.parquet.
+    cfg : dict
+        Section ``colour`` of the settings, and ``bands``, ``wavelength``, ``width``, ``seed``.
+    """
+    population = read_table(Path(model_dir) / "population.parquet")
+    bands = Bands(tuple(cfg["bands"]), tuple(cfg["wavelength"]), tuple(cfg["width"]))
+    frame = segments.merge(photometry, on=["target_id", "label"])
+    by_target = dict(tuple(frame.groupby("target_id")))
+    rows = []
+    known = targets.set_index("target_id")
+    for target_id in features.loc[features["status"] == "ok", "target_id"]:
+        target = known.loc[target_id]
+        rng = np.random.default_rng([cfg["seed"], zlib.crc32(target_id.encode()), 1])
+        arcs, colours, used = arc_colours(by_target[target_id], bands.names, cfg)
+        strongest = np.sort(np.argsort(-arcs["snr"].to_numpy(), kind="stable")[: cfg["max_segments"]])
+        arcs, colours = arcs.iloc[strongest], colours[strongest]
+        unrelated, what = _population(population, target["group_id"], bands.names, used)
+        sequence = sequence_at(by_target[target_id], target["z"], sequence_path, bands, used)
+        evidence = colour_evidence(colours, unrelated, sequence, cfg["floor_mag"], cfg["null_draws"], rng)
+        chosen = evidence.pop("chosen")
+        labels = " ".join(map(str, arcs["label"].to_numpy()[chosen]))
+        rows.append(
+            {
+                "target_id": target_id,
+                **evidence,
+                "chosen": labels,
+                "n_chosen": int(chosen.sum()),
+                "n_population": len(unrelated),
+                "population": what,
+            }
+        )
+    write_table(out_path, pd.DataFrame(rows, columns=[c.name for c in COLOUR]), COLOUR)
+
+
+def colour_evidence(colours, unrelated, sequence, floor, n_draws, rng):
+    """Evidence that some of the arcs share a colour that neither chance nor the foreground sequence explains.
+
+    For every subset of two arcs or more, the Bayes factor of one common colour, drawn from the population (mean m,
+    covariance C), against unrelated arcs, each either of the population or a foreground member::
+
+        B = int N(mu; m, C) prod_i N(c_i; mu, S_i + S_int) dmu
+            / prod_i [(1 - q) N(c_i; m, C + S_i) + q N(c_i; s, R + S_i)]
+
+    with s, R the foreground sequence and q = 0.5: members that agree because they lie on the sequence gain nothing.
+    The largest B over subsets is compared with those of simulated systems of unrelated arcs, whose colours are drawn
+    from the population itself and from the sequence; that accounts for having looked at every subset.
+
+    Parameters
+    ----------
+    colours : Colours
+        Two arcs or more.
+    unrelated : (m, p) ndarray, mag
+        Colours of the population.
+    sequence : (s, R)
+        Colour (p,) and covariance (p, p) of the foreground sequence; NaN if unknown.
+    floor : float, mag
+        S_int is ``floor^2 I``.
+    n_draws : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict
+        color_evidence, p_chance, log_bayes, delta_rs_chosen, and ``chosen``, (n,) bool.
+    """
+    p = colours.value.shape[1]
+    intrinsic = floor**2 * np.eye(p)
+    mean, spread = _moments(unrelated, p)
+    weigh = _Weigher(colours.covariance, intrinsic, mean, spread, sequence)
+    seen = weigh(colours.value[None])[0]
+    best = int(np.argmax(seen))
+    chosen = weigh.subsets.member[best]
+    null = weigh(_unrelated_draws(colours, unrelated, mean, spread, sequence, n_draws, rng)).max(1)
+    p_chance = tail_probability(seen[best], null)
+    mu, _, _, covariance = huber_centroid(colours[chosen], intrinsic)
+    return {
+        "color_evidence": -np.log10(p_chance),
+        "p_chance": p_chance,
+        "log_bayes": float(seen[best]),
+        "delta_rs_chosen": sequence_offset(mu, covariance, *sequence),
+        "chosen": chosen,
+    }
+
+
+def tail_probability(value, null):
+    """Probability of `value` or more under a simulated null, continued by an exponential tail.
+
+    Parameters
+    ----------
+    value : float
+    null : (k,) ndarray
+
+    Returns
+    -------
+    float
+        ``(1 + #{null >= value}) / (k + 1)`` where 20 draws or more lie above, else that of an exponential through the
+        upper 5 per cent, so that scores beyond the last draw stay in order.
+    """
+    above = int((null >= value).sum())
+    if above >= _LEAST_EXCEEDANCES:
+        return (1 + above) / (len(null) + 1)
+    edge = np.quantile(null, 1 - _TAIL)
+    scale = max(float((null[null >= edge] - edge).mean()), 1e-6)
+    # At least the edge's share and never zero in double precision.
+    return float(np.clip(_TAIL * np.exp(-(value - edge) / scale), 1e-300, 1.0))
+
+
+class _Weigher:
+    """ln Bayes factors of all subsets for colours of given errors."""
+
+    def __init__(self, covariance, intrinsic, mean, spread, sequence):
+        total = covariance + intrinsic
+        self.subsets = Subsets(np.linalg.inv(total), 2)
+        self._mean = mean
+        prior = np.linalg.inv(spread)
+        self._inverse = np.linalg.inv(self.subsets.total + prior)
+        logdet_single = np.linalg.slogdet(total)[1]
+        self._constant = -0.5 * (
+            self.subsets.member @ (logdet_single + len(mean) * _LOG_2PI)
+            + np.linalg.slogdet(spread)[1]
+            - np.linalg.slogdet(self._inverse)[1]
+        )
+        known = np.isfinite(sequence[0]).all()
+        self._parts = [(1.0 if not known else 1 - _MEMBER_SHARE, mean, covariance + spread)]
+        if known:
+            self._parts.append((_MEMBER_SHARE, sequence[0], covariance + sequence[1]))
+
+    def __call__(self, value):
+        pull, square = self.subsets.sums(value - self._mean)
+        explained = np.einsum("ksa,sab,ksb->ks", pull, self._inverse, pull, optimize=True)
+        common = self._constant - 0.5 * (square - explained)
+        single = logsumexp([np.log(w) + _log_normal(value - m, s) for w, m, s in self._parts], axis=0)
+        return common - single @ self.subsets.member.T.astype(float)
+
+
+def _log_normal(away, covariance):
+    inverse = np.linalg.inv(covariance)
+    chi2 = np.einsum("kna,nab,knb->kn", away, inverse, away, optimize=True)
+    return -0.5 * (chi2 + np.linalg.slogdet(covariance)[1] + away.shape[-1] * _LOG_2PI)
+
+
+def _moments(unrelated, p):
+    if len(unrelated) < max(3, p + 1):
+        return (unrelated.mean(0) if len(unrelated) else np.zeros(p)), _BROAD**2 * np.eye(p)
+    fitted = LedoitWolf().fit(unrelated)
+    return fitted.location_, fitted.covariance_
+
+
+def _unrelated_draws(colours, unrelated, mean, spread, sequence, n_draws, rng):
+    """Systems of unrelated arcs: real colours of the population as measured, members with this system's errors."""
+    n, p = colours.value.shape
+    if len(unrelated) >= _LEAST_POPULATION:
+        drawn = unrelated[rng.integers(len(unrelated), size=(n_draws, n))]
+    else:
+        drawn = mean + rng.standard_normal((n_draws, n, p)) @ np.linalg.cholesky(spread).T
+    if not np.isfinite(sequence[0]).all():
+        return drawn
+    root = np.linalg.cholesky(colours.covariance + sequence[1])
+    members = sequence[0] + np.einsum("nab,knb->kna", root, rng.standard_normal((n_draws, n, p)))
+    is_member = rng.uniform(size=(n_draws, n, 1)) < _MEMBER_SHARE
+    return np.where(is_member, members, drawn)
+
+
+def _population(population, group_id, bands, used):
+    """Colours that stand for unrelated arcs, from the closest kind that has enough of them."""
+    names = [band for band, ok in zip(bands, used, strict=True) if ok]
+    colours = _between(population, bands, names)
+    complete = np.isfinite(colours).all(1)
+    others = (population["group_id"] != group_id).to_numpy()
+    arcs = (population["kind"] == "arc").to_numpy()
+    choices = (
+        ("arcs of other groups", others & arcs),
+        ("galaxies of other groups", others),
+        ("galaxies of every group, this one included", np.ones(len(population), bool)),
+    )
+    for what, chosen in choices:
+        if (chosen & complete).sum() >= _LEAST_POPULATION:
+            return colours[chosen & complete], what
+    return colours[complete], "too few galaxies: broad prior"
+
+
+def _between(population, bands, names):
+    """Colours between neighbouring used bands, as sums over the bands left out between them."""
+    columns = population[[f"colour_{a}_{b}" for a, b in pairwise(bands)]].to_numpy(float)
+    order = {band: k for k, band in enumerate(bands)}
+    return np.column_stack([columns[:, order[a] : order[b]].sum(1) for a, b in pairwise(names)])
