@@ -1,5 +1,7 @@
 # make run    sets everything up and runs CONFIG (default: the embedded mock survey)
 # make test   sets everything up and runs the tests
+# make why    says which file or setting would make what rerun
+# make manual writes the settings tables of config/README.md
 CONFIG ?= config/config.yaml
 DATA ?=
 CORES ?= 2
@@ -11,7 +13,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run test lint clean
+.PHONY: setup run test lint why manual clean
 
 setup: $(VENV)/.complete
 
@@ -20,8 +22,16 @@ $(VENV)/.complete: requirements.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	touch $@
 
+SELECT = --configfile $(CONFIG) $(if $(DATA),--config data=$(DATA))
+
 run: setup
-	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG) $(if $(DATA),--config data=$(DATA))
+	$(VENV)/bin/snakemake --cores $(CORES) $(SELECT)
+
+why: setup
+	$(VENV)/bin/python workflow/scripts/why.py $(SELECT)
+
+manual: setup
+	$(VENV)/bin/python workflow/scripts/manual.py
 
 test: setup lint
 	$(VENV)/bin/pytest -n $(CORES)

@@ -1,0 +1,49 @@
+rule measure:
+    input:
+        stack=f"{ROAD}/{{shard}}/matched.h5",
+        images=f"{ROAD}/{{shard}}/segments.h5",
+        segments=f"{ROAD}/{{shard}}/segments.parquet",
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+    output:
+        photometry=f"{ROAD}/{{shard}}/photometry.parquet",
+        table=f"{ROAD}/{{shard}}/measure.parquet",
+    log:
+        f"{RESULTS}/logs/measure/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure/{{shard}}.jsonl"
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("measure"),
+        cfg={**SETTINGS["measure"], **band_facts("extinction")},
+    script:
+        "../scripts/measure.py"
+
+
+rule features:
+    input:
+        segments=f"{ROAD}/{{shard}}/segments.parquet",
+        photometry=f"{ROAD}/{{shard}}/photometry.parquet",
+        table=f"{ROAD}/{{shard}}/measure.parquet",
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+        sequence=in_data(SETTINGS["features"]["sequence"]),
+    output:
+        f"{ROAD}/{{shard}}/features.parquet",
+    log:
+        f"{RESULTS}/logs/features/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/features/{{shard}}.jsonl"
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("features"),
+        cfg={
+            **SETTINGS["features"],
+            "colour": SETTINGS["colour"],
+            "bands": BANDS,
+            **band_facts("wavelength", "width"),
+            "pixel_scale": SURVEY["pixel_scale"],
+            "seed": SETTINGS["seed"],
+        },
+    script:
+        "../scripts/features.py"

@@ -1,0 +1,38 @@
+rule match:
+    input:
+        stack=f"{ROAD}/{{shard}}/cutouts.h5",
+    output:
+        stack=f"{ROAD}/{{shard}}/matched.h5",
+        table=f"{ROAD}/{{shard}}/match.parquet",
+    log:
+        f"{RESULTS}/logs/match/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/match/{{shard}}.jsonl"
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("match"),
+        cfg={**SETTINGS["match"], "pixel_scale": SURVEY["pixel_scale"]},
+    script:
+        "../scripts/match.py"
+
+
+rule segment:
+    input:
+        stack=f"{ROAD}/{{shard}}/matched.h5",
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+    output:
+        segments=f"{ROAD}/{{shard}}/segments.parquet",
+        images=f"{ROAD}/{{shard}}/segments.h5",
+        table=f"{ROAD}/{{shard}}/segment.parquet",
+    log:
+        f"{RESULTS}/logs/segment/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/segment/{{shard}}.jsonl"
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("segment"),
+        cfg={**SETTINGS["segment"], "pixel_scale": SURVEY["pixel_scale"]},
+    script:
+        "../scripts/segment.py"

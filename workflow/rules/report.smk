@@ -1,0 +1,58 @@
+rule catalogue:
+    input:
+        targets=TARGETS,
+        tandems=(
+            in_data(SETTINGS["tandems"]["catalogue"])
+            if SETTINGS["tandems"]["catalogue"]
+            else []
+        ),
+        fetch=per_shard("fetch.parquet"),
+        match=per_shard("match.parquet"),
+        segment=per_shard("segment.parquet"),
+        measure=per_shard("measure.parquet"),
+        features=per_shard("features.parquet"),
+        scores=per_shard("scores/colour.parquet"),
+    output:
+        parquet=f"{RESULTS}/catalogue/candidates.parquet",
+        fits=f"{RESULTS}/catalogue/candidates.fits",
+        csv=f"{RESULTS}/catalogue/candidates.csv",
+    log:
+        f"{RESULTS}/logs/catalogue.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/catalogue.jsonl"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("catalogue"),
+        cfg={"tandems": SETTINGS["tandems"], "survey": SURVEY_NAME},
+    script:
+        "../scripts/catalogue.py"
+
+
+rule report:
+    input:
+        catalogue=f"{RESULTS}/catalogue/candidates.parquet",
+        matched=per_shard("matched.h5"),
+        images=per_shard("segments.h5"),
+        segments=per_shard("segments.parquet"),
+        photometry=per_shard("photometry.parquet"),
+        scores=per_shard("scores/colour.parquet"),
+        template="workflow/report/page.html.j2",
+    output:
+        f"{RESULTS}/report/index.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.jsonl"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("report"),
+        cfg={
+            **SETTINGS["report"],
+            "pixel_scale": SURVEY["pixel_scale"],
+            "survey": SURVEY_NAME,
+            "release": SURVEY["release"],
+        },
+    script:
+        "../scripts/report.py"

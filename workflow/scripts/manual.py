@@ -1,0 +1,14 @@
+"""Write the settings tables of config/README.md; `make manual` runs this."""
+
+from pathlib import Path
+
+from tandemlens.base.atomic import write_text
+from tandemlens.base.config import load_schema
+from tandemlens.base.manual import fill_manual
+
+ROOT = Path(__file__).resolve().parents[2]
+
+if __name__ == "__main__":
+    manual = ROOT / "config/README.md"
+    schema = load_schema(ROOT / "config/schemas/config.schema.yaml")
+    write_text(manual, fill_manual(manual.read_text(encoding="utf-8"), schema))
