@@ -1,15 +1,13 @@
 """Shared test plumbing: the real images, and skips that a switch turns into failures."""
 
 import os
-from pathlib import Path
 
 import pytest
 from astropy.utils import iers
 
-iers.conf.auto_download = False
+from places import REAL
 
-ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared" / "real"
+iers.conf.auto_download = False
 
 
 @pytest.fixture(scope="session")

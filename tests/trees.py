@@ -1,0 +1,79 @@
+"""A small tree of the project on which whole runs are tested."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import yaml
+
+from places import ROOT
+
+PARTS = ("Snakefile", "config", "workflow", "profiles", "envs", "resources")
+TARGETS = """name,ra,dec,z,richness
+A,30.00,2.00,0.25,40
+B,30.05,2.10,0.31,55
+C,120.0,-20.0,0.40,30
+"""
+
+
+class Tree:
+    """A copy of the project in which Snakemake is run as a user would."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def snakemake(self, *arguments):
+        """Run Snakemake on the small run of this tree; returns what it says."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "small.yaml", *arguments]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        env.pop("PYTHONPATH", None)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=env, check=False)
+        self.said = done.stdout + done.stderr
+        assert done.returncode == 0, self.said
+        return self.said
+
+    def stale(self):
+        """Rule -> number of jobs that a run would do now."""
+        said = self.snakemake("--dry-run")
+        table = re.search(r"^job +count\n-.*\n((?:\S+ +\d+\n)+)", said, re.MULTILINE)
+        counts = dict(line.split() for line in table.group(1).splitlines()) if table else {}
+        return {rule: int(n) for rule, n in counts.items() if rule not in ("total", "all")}
+
+    def edit(self, path, old, new):
+        """Replace `old` by `new` in a file; `old` must be there."""
+        text = (self.folder / path).read_text()
+        assert old in text, f"{path} no longer holds {old!r}"
+        (self.folder / path).write_text(text.replace(old, new))
+
+    def append(self, path, text):
+        """Add `text` to the end of a file."""
+        with open(self.folder / path, "a") as handle:
+            handle.write(text)
+
+    def configure(self, **sections):
+        """Set sections of the small run."""
+        settings = yaml.safe_load((self.folder / "small.yaml").read_text())
+        (self.folder / "small.yaml").write_text(yaml.safe_dump({**settings, **sections}))
+
+    def copy(self, folder):
+        """The tree elsewhere, times of files kept."""
+        shutil.copytree(self.folder, folder)
+        return Tree(folder)
+
+
+def plant(folder, targets=TARGETS, **settings):
+    """Copy the project to `folder` with a small run `small.yaml` of the mock survey."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    (folder / "targets.csv").write_text(targets)
+    search = {"survey": "mock", "bands": ["g", "r", "i"], "targets": {"catalogue": "targets.csv"}}
+    small = {"samples": {"search": search}, "cutout": {"size_arcsec": 50}, "colour": {"null_draws": 200}, **settings}
+    (folder / "small.yaml").write_text(yaml.safe_dump(small))
+    return Tree(folder)

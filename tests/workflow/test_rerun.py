@@ -1,0 +1,115 @@
+"""The rerun matrix: what a change reruns, as exact sets of rules and numbers of jobs."""
+
+import json
+import os
+
+from tandemlens.base.atomic import sha256
+from trees import plant
+
+LIBRARY = "workflow/scripts/tandemlens"
+ROAD = ("targets", "render", "match", "segment", "measure", "features")
+RUN = {"fit_colour": 1, "catalogue": 1, "report": 1}
+#: the small run has two shards
+SHARDS = 2
+
+
+def jobs(*rules, shards=SHARDS):
+    """Jobs of the per-shard rules, and once the rules of the whole run."""
+    return {**dict.fromkeys(rules, shards), "score_colour": SHARDS, **RUN}
+
+
+def test_a_finished_run_is_up_to_date(tree):
+    assert tree.stale() == {}
+
+
+def test_touching_every_source_file_reruns_nothing(tree):
+    for folder, folders, files in os.walk(tree.folder):
+        folders[:] = [f for f in folders if f not in (".snakemake", "results")]
+        for file in files:
+            os.utime(os.path.join(folder, file))
+    assert tree.stale() == {}
+
+
+def test_moving_the_tree_reruns_nothing(tree, tmp_path):
+    tree.folder.rename(tmp_path / "elsewhere")
+    tree.folder = tmp_path / "elsewhere"
+    assert tree.stale() == {}
+
+
+def test_comments_and_docstrings_rerun_nothing(tree):
+    tree.edit(f"{LIBRARY}/image/match.py", '"""One grid', '"""Other words. One grid')
+    tree.edit(f"{LIBRARY}/image/match.py", '    """Match every', '    """Other words. Match every')
+    tree.append("workflow/scripts/match.py", "# a comment\n")
+    assert tree.stale() == {}
+
+
+def test_editing_a_stage_reruns_it_and_what_follows(tree):
+    tree.append(f"{LIBRARY}/image/photometry.py", "\nEDITED = True\n")
+    assert tree.stale() == jobs("measure", "features")
+
+
+def test_editing_one_head_reruns_that_head(tree):
+    tree.append(f"{LIBRARY}/heads/colour.py", "\nEDITED = True\n")
+    assert tree.stale() == jobs()
+
+
+def test_editing_colour_reruns_features_and_heads(tree):
+    tree.append(f"{LIBRARY}/features/colour.py", "\nEDITED = True\n")
+    assert tree.stale() == jobs("features")
+
+
+def test_editing_the_page_reruns_the_report(tree):
+    tree.append(f"{LIBRARY}/catalogue/page.py", "\nEDITED = True\n")
+    assert tree.stale() == {"report": 1}
+
+
+def test_swapping_two_values_is_seen(finished, tmp_path):
+    tree = finished.copy(tmp_path / "tree")
+    defaults = {"dz_min": 0.2, "radius_arcsec": 0.3}
+    tree.configure(tandems=defaults)
+    tree.snakemake()
+    tree.configure(tandems={"dz_min": 0.3, "radius_arcsec": 0.2})
+    assert tree.stale() == {"catalogue": 1, "report": 1}
+
+
+def test_changing_one_target_reruns_its_shard(tree):
+    tree.edit("targets.csv", "C,120.0,-20.0,0.40", "C,120.0,-20.0,0.45")
+    assert tree.stale() == jobs(*ROAD, shards=1)
+
+
+def test_adding_a_target_in_a_new_cell_adds_its_shard(tree):
+    tree.append("targets.csv", "D,250.0,40.0,0.3,20\n")
+    assert tree.stale() == {**jobs(*ROAD, shards=1), "score_colour": SHARDS + 1}
+
+
+def test_adding_a_target_to_a_cell_reruns_that_shard(tree):
+    tree.append("targets.csv", "D,120.9,-20.3,0.3,20\n")
+    assert tree.stale() == jobs(*ROAD, shards=1)
+
+
+def test_adding_an_unusable_target_reruns_only_the_catalogue(tree):
+    tree.append("targets.csv", "D,120.9,-95,0.3,20\n")
+    assert tree.stale() == {"catalogue": 1, "report": 1}
+
+
+def test_two_runs_give_one_catalogue(finished, tmp_path):
+    second = plant(tmp_path / "second")
+    second.snakemake()
+    for name in ("candidates.csv", "candidates.fits"):
+        first, again = (t.folder / "results/catalogue" / name for t in (finished, second))
+        assert first.read_bytes() == again.read_bytes()
+
+
+def test_every_product_has_its_trail(finished):
+    """Sidecar, log and benchmark of every job; the sidecar's digest is that of the file."""
+    results = finished.folder / "results"
+    products = [p for p in results.rglob("*") if p.suffix in (".h5", ".parquet", ".fits", ".csv", ".html")]
+    products = [p for p in products if p != results / "mock/search/targets.parquet"]
+    assert len(products) > 25
+    for path in products:
+        facts = json.loads(path.with_name(path.name + ".prov.json").read_text())
+        assert facts["sha256"] == sha256(path)
+        assert facts["code"]
+    for rule in (*ROAD, "score_colour"):
+        assert len(list((results / "logs" / rule).glob("*.log"))) == SHARDS
+        assert len(list((results / "benchmarks" / rule).glob("*.jsonl"))) == SHARDS
