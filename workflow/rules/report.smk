@@ -21,7 +21,7 @@ rule catalogue:
     benchmark:
         f"{RESULTS}/benchmarks/catalogue.jsonl"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/sky.yaml"
     params:
         code=code("catalogue"),
         cfg={"tandems": SETTINGS["tandems"], "survey": SURVEY_NAME},

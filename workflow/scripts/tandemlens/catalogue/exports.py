@@ -32,7 +32,9 @@ def write_exports(frame, columns, meta, outputs):
         for key, value in meta.items():
             hdu.header[f"HIERARCH {key.upper()}"] = _ascii(value)
         hdu.name = "CANDIDATES"
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary, checksum=True)
+        # astropy's own checksum comment holds the hour of writing, which would make equal runs differ
+        hdu.add_checksum(when="HDU checksum")
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
     with atomic_path(outputs["csv"]) as temporary:
         frame.to_csv(temporary, index=False)
 

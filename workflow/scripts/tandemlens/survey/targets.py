@@ -102,7 +102,7 @@ def shard_digests(frame):
 def _refuse_coordinates(frame, raw):
     ra, dec = frame["ra"].to_numpy(), frame["dec"].to_numpy()
     bad = ~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90) & (ra >= -360) & (ra <= 360))
-    frame["ra"], frame["dec"] = np.where(bad, np.nan, np.mod(ra, 360.0)), np.where(bad, np.nan, dec)
+    frame["ra"], frame["dec"] = np.mod(np.where(bad, np.nan, ra), 360.0), np.where(bad, np.nan, dec)
     frame.loc[bad, "status"] = "bad_coordinates"
     frame.loc[bad, "reason"] = [
         f"ra {a!s}, dec {d!s} are not degrees in [-360, 360] and [-90, 90]; correct the row"

@@ -1,0 +1,66 @@
+"""The conda environment of a rule holds whatever its script imports, in the versions of the pip lock."""
+
+import ast
+import re
+import sys
+
+import pytest
+import yaml
+
+from places import ROOT
+from tandemlens.base.digest import import_closure
+
+SCRIPTS = ROOT / "workflow/scripts"
+PACKAGE_OF = {
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "astropy_healpix": "astropy-healpix",
+}
+RULES = sorted(
+    {
+        pair
+        for file in (ROOT / "workflow/rules").glob("*.smk")
+        for pair in re.findall(r'conda:\s+"\.\./\.\./(\S+)".*?script:\s+"\.\./scripts/(\S+)"', file.read_text(), re.S)
+    }
+)
+
+
+def packages(env):
+    dependencies = yaml.safe_load((ROOT / env).read_text())["dependencies"]
+    return dict(d.split(" =") for d in dependencies)
+
+
+def third_party(script):
+    files = [script]
+    for module in import_closure(script, SCRIPTS):
+        base = SCRIPTS.joinpath(*module.split("."))
+        files.append(base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py")
+    names = set()
+    for node in (n for f in files for n in ast.walk(ast.parse(f.read_text()))):
+        if isinstance(node, ast.Import):
+            names |= {a.name.split(".")[0] for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return {PACKAGE_OF.get(n, n) for n in names - sys.stdlib_module_names - {"tandemlens"}}
+
+
+def test_every_rule_names_its_environment():
+    scripts = {s for _, s in RULES}
+    assert scripts == {str(f.relative_to(SCRIPTS)) for f in SCRIPTS.glob("*.py")} - {"why.py", "manual.py"} | {
+        str(f.relative_to(SCRIPTS)) for f in (SCRIPTS / "heads").glob("*.py")
+    }
+
+
+@pytest.mark.parametrize(("env", "script"), RULES)
+def test_the_environment_holds_what_the_script_imports(env, script):
+    assert third_party(SCRIPTS / script) <= set(packages(env))
+
+
+@pytest.mark.parametrize("env", sorted(p.name for p in (ROOT / "envs").iterdir()))
+def test_conda_and_pip_agree_on_versions(env):
+    lock = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
+    lock = {name.lower().replace("_", "-"): version for name, version in lock}
+    for name, version in packages(f"envs/{env}").items():
+        if name != "python":
+            assert (lock[name] + ".").startswith(version + ".")
