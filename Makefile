@@ -1,5 +1,6 @@
 # make run    sets everything up and runs CONFIG (default: the embedded mock survey)
 # make test   sets everything up and runs the tests
+# make fuzz   looks for new counterexamples to the property tests
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md
 CONFIG ?= config/config.yaml
@@ -13,7 +14,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run test lint why manual clean
+.PHONY: setup run test fuzz lint why manual clean
 
 setup: $(VENV)/.complete
 
@@ -35,6 +36,9 @@ manual: setup
 
 test: setup lint
 	$(VENV)/bin/pytest -n $(CORES)
+
+fuzz: setup
+	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/pytest -n $(CORES) -m hypothesis
 
 lint: setup
 	$(VENV)/bin/ruff check .

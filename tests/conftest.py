@@ -4,10 +4,15 @@ import os
 
 import pytest
 from astropy.utils import iers
+from hypothesis import settings
 
 from places import REAL
 
 iers.conf.auto_download = False
+# `make test` draws the same examples every time; `make fuzz` looks for new ones
+settings.register_profile("test", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=3000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tandemlens.base.columns.targets import COLUMNS
@@ -76,7 +76,6 @@ def test_bad_rows_keep_their_place():
 anything = st.one_of(st.floats(allow_nan=True), st.text(max_size=8), st.none(), st.integers(-400, 400))
 
 
-@settings(max_examples=60, deadline=None)
 @example([("A", "inf", None, None), ("B", 1e300, -1e300, 0.3)])
 @given(st.lists(st.tuples(st.text(max_size=12), anything, anything, anything), min_size=1, max_size=12))
 def test_whatever_the_rows_none_is_lost(tmp_path_factory, rows):
