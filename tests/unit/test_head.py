@@ -31,19 +31,30 @@ def evidence(rng, colours, sequence=SEQUENCE, draws=400):
     return colour_evidence(colours, population(rng), sequence, FLOOR, draws, rng)
 
 
-def test_unrelated_arcs_have_uniform_chances():
-    """400 systems of 3 to 6 unrelated arcs, half of them foreground members, as the null says."""
+def chances(member_share):
+    """p_chance of 400 systems of 3 to 6 arcs of no common source, a share of them foreground members."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(400):
         n = int(rng.integers(3, 7))
         covariance = covariances(rng, n)
-        member = rng.uniform(size=(n, 1)) < 0.5
+        member = rng.uniform(size=(n, 1)) < member_share
         on = rng.normal(SEQUENCE[0], 0.05, (n, 2))
-        free = Colours(population(rng, n), covariance)
-        value = np.where(member, noisy(rng, on, covariance).value, free.value)
+        value = np.where(member, noisy(rng, on, covariance).value, population(rng, n))
         found.append(evidence(rng, Colours(value, covariance))["p_chance"])
-    assert kstest(found, "uniform").pvalue > 0.01
+    return np.array(found)
+
+
+def test_unrelated_arcs_have_uniform_chances():
+    assert kstest(chances(0.0), "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_foreground_members_make_no_false_alarms(share):
+    found = chances(share)
+    for level in (0.01, 0.05, 0.2):
+        # three binomial standard deviations of 400
+        assert (found < level).mean() <= level + 3 * np.sqrt(level / 400)
 
 
 def test_images_of_one_source_stand_out():
@@ -82,7 +93,8 @@ def test_evidence_grows_with_the_number_of_images():
     found = []
     for n in (2, 3, 5):
         covariance = np.tile(0.05**2 * np.eye(2), (n, 1, 1))
-        found.append(evidence(rng, Colours(np.tile([1.9, 1.2], (n, 1)), covariance))["color_evidence"])
+        colours = Colours(np.tile([0.9, 0.8], (n, 1)), covariance)
+        found.append(np.median([evidence(rng, colours)["color_evidence"] for _ in range(9)]))
     assert found == sorted(found)
 
 
@@ -153,6 +165,14 @@ def test_a_system_is_not_part_of_its_own_population(tmp_path):
     frames[0]["group_id"] = "one"
     found = run(tmp_path, frames)
     assert set(found["population"]) == {"galaxies of every group, this one included"}
+
+
+def test_arcs_of_other_targets_come_before_galaxies(tmp_path):
+    frames = tables(np.random.default_rng(7), n_arcs=8)
+    frames[0]["group_id"] = "one"
+    found = run(tmp_path, frames)
+    assert set(found["population"]) == {"arcs of other targets of the group"}
+    assert set(found["n_population"]) == {40}
 
 
 def test_scores_repeat_and_do_not_depend_on_order(tmp_path):

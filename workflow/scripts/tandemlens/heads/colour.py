@@ -44,7 +44,7 @@ _LOG_2PI = np.log(2 * np.pi)
 
 
 def fit(targets, segments, photometry, model_dir, cfg):
-    """Gather the colours of unrelated arcs: the model is this table.
+    """Gather the colours of unrelated segments, kept by the same rule as those to be scored: the model is this table.
 
     Parameters
     ----------
@@ -65,9 +65,6 @@ def fit(targets, segments, photometry, model_dir, cfg):
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = flux / err
     keep = (snr >= cfg["min_snr"]).sum(1) >= 2
-    for k, (blue, red) in enumerate(pairwise(bands)):
-        faint = ~((snr[:, k] >= 3) & (snr[:, k + 1] >= 3))
-        frame.loc[faint, f"colour_{blue}_{red}"] = np.nan
     Path(model_dir).mkdir(parents=True, exist_ok=True)
     write_table(Path(model_dir) / "population.parquet", frame.loc[keep, [c.name for c in columns]], columns)
 
@@ -100,7 +97,7 @@ def score(targets, segments, photometry, features, sequence_path, model_dir, out
         arcs, colours, used = arc_colours(by_target[target_id], bands.names, cfg)
         strongest = np.sort(np.argsort(-arcs["snr"].to_numpy(), kind="stable")[: cfg["max_segments"]])
         arcs, colours = arcs.iloc[strongest], colours[strongest]
-        unrelated, what = _population(population, target["group_id"], bands.names, used)
+        unrelated, what = _population(population, target_id, target["group_id"], bands.names, used)
         sequence = sequence_at(by_target[target_id], target["z"], sequence_path, bands, used)
         evidence = colour_evidence(colours, unrelated, sequence, cfg["floor_mag"], cfg["null_draws"], rng)
         chosen = evidence.pop("chosen")
@@ -129,7 +126,8 @@ def colour_evidence(colours, unrelated, sequence, floor, n_draws, rng):
 
     with s, R the foreground sequence and q = 0.5: members that agree because they lie on the sequence gain nothing.
     The largest B over subsets is compared with those of simulated systems of unrelated arcs, whose colours are drawn
-    from the population itself and from the sequence; that accounts for having looked at every subset.
+    from the population as measured; that accounts for having looked at every subset. The draws hold no extra members:
+    the population has its share of them, and more would make agreement of ordinary blue galaxies look rare.
 
     Parameters
     ----------
@@ -156,7 +154,7 @@ def colour_evidence(colours, unrelated, sequence, floor, n_draws, rng):
     seen = weigh(colours.value[None])[0]
     best = int(np.argmax(seen))
     chosen = weigh.subsets.member[best]
-    null = weigh(_unrelated_draws(colours, unrelated, mean, spread, sequence, n_draws, rng)).max(1)
+    null = weigh(_unrelated_draws(colours, unrelated, mean, spread, n_draws, rng)).max(1)
     p_chance = tail_probability(seen[best], null)
     mu, _, _, covariance = huber_centroid(colours[chosen], intrinsic)
     return {
@@ -232,31 +230,27 @@ def _moments(unrelated, p):
     return fitted.location_, fitted.covariance_
 
 
-def _unrelated_draws(colours, unrelated, mean, spread, sequence, n_draws, rng):
-    """Systems of unrelated arcs: real colours of the population as measured, members with this system's errors."""
+def _unrelated_draws(colours, unrelated, mean, spread, n_draws, rng):
+    """Systems of unrelated arcs: real colours of the population, or its Gaussian with this system's errors."""
     n, p = colours.value.shape
     if len(unrelated) >= _LEAST_POPULATION:
-        drawn = unrelated[rng.integers(len(unrelated), size=(n_draws, n))]
-    else:
-        drawn = mean + rng.standard_normal((n_draws, n, p)) @ np.linalg.cholesky(spread).T
-    if not np.isfinite(sequence[0]).all():
-        return drawn
-    root = np.linalg.cholesky(colours.covariance + sequence[1])
-    members = sequence[0] + np.einsum("nab,knb->kna", root, rng.standard_normal((n_draws, n, p)))
-    is_member = rng.uniform(size=(n_draws, n, 1)) < _MEMBER_SHARE
-    return np.where(is_member, members, drawn)
+        return unrelated[rng.integers(len(unrelated), size=(n_draws, n))]
+    root = np.linalg.cholesky(colours.covariance + spread)
+    return mean + np.einsum("nab,knb->kna", root, rng.standard_normal((n_draws, n, p)))
 
 
-def _population(population, group_id, bands, used):
+def _population(population, target_id, group_id, bands, used):
     """Colours that stand for unrelated arcs, from the closest kind that has enough of them."""
     names = [band for band, ok in zip(bands, used, strict=True) if ok]
     colours = _between(population, bands, names)
     complete = np.isfinite(colours).all(1)
-    others = (population["group_id"] != group_id).to_numpy()
     arcs = (population["kind"] == "arc").to_numpy()
+    other_group = (population["group_id"] != group_id).to_numpy()
+    other_target = (population["target_id"] != target_id).to_numpy()
     choices = (
-        ("arcs of other groups", others & arcs),
-        ("galaxies of other groups", others),
+        ("arcs of other groups", other_group & arcs),
+        ("arcs of other targets of the group", other_target & arcs),
+        ("galaxies of other groups", other_group),
         ("galaxies of every group, this one included", np.ones(len(population), bool)),
     )
     for what, chosen in choices:
