@@ -90,19 +90,19 @@ class StackWriter:
         self._file, self.bands, self._shape, self._psf_size = handle, tuple(bands), tuple(shape), int(psf_size)
         n_band = len(self.bands)
         handle.attrs["bands"] = list(self.bands)
-        for name, dtype, packed in (("flux", "f4", False), ("variance", "f4", False), ("mask", "u2", True)):
-            self._image(name, dtype, (n_band, *self._shape), packed)
-        self._image("psf", "f4", (n_band, self._psf_size, self._psf_size), False)
+        # what a smaller system leaves free reads as no data
+        self._image("flux", (n_band, *self._shape), dtype="f4", fillvalue=0)
+        self._image("variance", (n_band, *self._shape), dtype="f4", fillvalue=np.inf)
+        packed = {"compression": "lzf", "shuffle": True}
+        self._image("mask", (n_band, *self._shape), dtype="u2", fillvalue=NO_DATA, **packed)
+        self._image("psf", (n_band, self._psf_size, self._psf_size), dtype="f4")
         text = h5py.string_dtype()
         handle.create_dataset("wcs", (0, n_band), maxshape=(None, n_band), dtype=text)
         handle.create_dataset("target_id", (0,), maxshape=(None,), dtype=text)
         handle.create_dataset("shape", (0, 2), maxshape=(None, 2), dtype="i4")
 
-    def _image(self, name, dtype, shape, packed):
-        options = {"compression": "lzf", "shuffle": True} if packed else {}
-        self._file.create_dataset(
-            name, (0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=dtype, **options
-        )
+    def _image(self, name, shape, **options):
+        self._file.create_dataset(name, (0, *shape), maxshape=(None, *shape), chunks=(1, *shape), **options)
 
     def append(self, target_id, cutout):
         """Add one system at the end.
@@ -124,11 +124,9 @@ class StackWriter:
                 f"system {target_id} has bands {tuple(cutout.bands)} and size {(ny, nx)} but the stack "
                 f"holds {self.bands} and {self._shape}"
             )
-        pad = ((0, 0), (0, self._shape[0] - ny), (0, self._shape[1] - nx))
         n = self._grow()
-        self._file["flux"][n] = np.pad(cutout.flux, pad)
-        self._file["variance"][n] = np.pad(cutout.variance, pad, constant_values=np.inf)
-        self._file["mask"][n] = np.pad(cutout.mask, pad, constant_values=NO_DATA)
+        for name in ("flux", "variance", "mask"):
+            self._file[name][n, :, :ny, :nx] = getattr(cutout, name)
         self._file["psf"][n] = _resize_psf(cutout.psf, self._psf_size)
         self._file["wcs"][n] = list(cutout.wcs)
         self._file["target_id"][n] = target_id

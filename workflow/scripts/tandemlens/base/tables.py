@@ -48,7 +48,9 @@ def write_table(path, frame, columns, meta=None):
     arrays, fields = [], []
     for column in columns:
         kind = _ARROW[column.dtype]
-        arrays.append(pa.array(_clean(frame[column.name], column.dtype), type=kind, from_pandas=column.dtype == "str"))
+        text = column.dtype == "str"
+        values = frame[column.name].to_numpy(dtype=object if text else column.dtype)
+        arrays.append(pa.array(values, type=kind, from_pandas=text))
         facts = {"unit": column.unit, "description": column.description, "ucd": column.ucd}
         fields.append(pa.field(column.name, kind, metadata=facts))
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=meta or {}))
@@ -100,13 +102,7 @@ def empty_frame(columns):
     -------
     pandas.DataFrame
     """
-    return pd.DataFrame({c.name: pd.Series(dtype="object" if c.dtype == "str" else c.dtype) for c in columns})
-
-
-def _clean(series, dtype):
-    if dtype == "str":
-        return series.astype(object).where(series.notna(), None)
-    return series.to_numpy(dtype=dtype)
+    return pd.DataFrame(np.zeros(0, [(c.name, "O" if c.dtype == "str" else c.dtype) for c in columns]))
 
 
 def _check_range(path, series, column):

@@ -7,7 +7,7 @@ import numpy as np
 import sep
 from scipy.ndimage import binary_dilation, gaussian_filter, median_filter
 
-from tandemlens.base.robust import lower_sigma, robust_sigma
+from tandemlens.base.robust import lower_sigma, robust_sigma, sampled
 
 #: the centre must stand out by this much in the core to be modelled at all
 _MIN_SNR = 15.0
@@ -73,7 +73,7 @@ def subtract_light(flux, weight, valid, fwhm, radius, mesh):
     """
     detection = np.tensordot(weight, flux, 1).astype(np.float32)
     detection[~valid] = 0
-    sigma = lower_sigma(detection[valid][::5])[0] or 1.0
+    sigma = lower_sigma(sampled(detection, valid, 2))[0] or 1.0
     centre = _central_peak(detection, valid, fwhm)
     model = np.zeros_like(flux)
     box = _box(centre, radius, detection.shape)

@@ -11,7 +11,7 @@ from scipy.signal import oaconvolve
 from tandemlens.base.columns.match import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import EDGE, NO_DATA
-from tandemlens.base.robust import robust_sigma
+from tandemlens.base.robust import robust_sigma, sampled
 from tandemlens.base.stack import Cutout, header_text, read_stack, write_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import write_table
@@ -239,12 +239,12 @@ def _measure_noise(matched, kernels, used, cfg, target_id):
     factors = np.ones((len(kernels), len(RADII)))
     if not good.any():
         raise DataError("masked", "no pixel is valid in every usable band")
-    weight = [1 / np.sqrt(np.median(v[good][::7])) for v in matched.variance[used]]
+    weight = [1 / np.sqrt(np.median(sampled(v, good))) for v in matched.variance[used]]
     combined = np.tensordot(np.array(weight, np.float32), matched.flux[used], 1)
     combined[~good] = 0
     mesh = {"bw": _SKY_MESH, "bh": _SKY_MESH}
     combined -= sep.Background(combined, mask=~good, **mesh).back()
-    blank = blank_pixels(combined, robust_sigma(combined[good][::7]), ~good, grow=3)
+    blank = blank_pixels(combined, robust_sigma(sampled(combined, good)), ~good, grow=3)
     for k in np.flatnonzero(used):
         # Large smooth light is the light model's business; what counts here is the noise on top of it.
         flux = matched.flux[k] - sep.Background(matched.flux[k], mask=~blank, **mesh).back()

@@ -8,7 +8,7 @@ import sep
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.special import j1
 
-from tandemlens.base.robust import lower_sigma, robust_sigma
+from tandemlens.base.robust import lower_sigma, robust_sigma, sampled
 
 #: aperture radii at which the noise is measured, pixel
 RADII = np.array([1.0, 1.5, 2.0, 3.0, 4.5, 7.0])
@@ -34,7 +34,7 @@ def blank_pixels(image, sigma, mask, grow):
     """
     # A Gaussian of sigma 1 pixel leaves white noise 0.28 of its scatter; correlated noise keeps up to all of it.
     smooth = gaussian_filter(image, 1.0)
-    spread = min(lower_sigma(smooth[~mask][::7])[0], sigma)
+    spread = min(lower_sigma(sampled(smooth, ~mask))[0], sigma)
     return ~(binary_dilation(smooth > 4.0 * spread, iterations=max(1, grow)) | mask)
 
 
