@@ -20,7 +20,8 @@ setup: $(VENV)/.complete
 
 $(VENV)/.complete: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	# the lock is complete; --no-deps leaves out what lenstronomy names but the lens models never import, some of it unfree
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	touch $@
 
 SELECT = --configfile $(CONFIG) $(if $(DATA),--config data=$(DATA))
