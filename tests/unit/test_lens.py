@@ -61,18 +61,31 @@ def test_images_of_an_isothermal_sphere():
     lens, grid = Lens(Z_LENS, [sis(12.0)]), np.arange(-30, 30.01, PIXEL)
     alpha = np.array(lens.deflection(grid[None], grid[:, None]))
     theta_e, beta = 12.0 * ETA, 3.0
-    images, gain = point_images(lens, grid, alpha, ETA, (beta, 0.0))
+    _, images, gain = point_images(lens, grid, alpha, [ETA], [(beta, 0.0)])
     strong = np.abs(gain) > 0.01
     np.testing.assert_allclose(images[strong], [[beta + theta_e, 0], [beta - theta_e, 0]], atol=1e-3)
     expected = [1 / (1 - theta_e / (theta_e + beta)), 1 / (1 - theta_e / (theta_e - beta))]
     np.testing.assert_allclose(gain[strong], expected, rtol=1e-3)
 
 
+def test_many_sources_at_once_are_as_one_by_one():
+    rng = np.random.default_rng(5)
+    lens, grid = random_lens(rng), np.arange(-40, 40.01, PIXEL)
+    alpha = DeflectionField(lens, 41).on_grid(grid, grid)
+    sources, bends = rng.normal(0, 6, (12, 2)), rng.uniform(0.3, 0.8, 12)
+    owner, images, gain = point_images(lens, grid, alpha, bends, sources)
+    assert np.all(np.diff(owner) >= 0)
+    for k in range(12):
+        _, alone, its_gain = point_images(lens, grid, alpha, bends[[k]], sources[[k]])
+        np.testing.assert_allclose(images[owner == k], alone, atol=1e-6)
+        np.testing.assert_allclose(gain[owner == k], its_gain, rtol=1e-4)
+
+
 def test_without_mass_nothing_moves():
     lens, grid = Lens(Z_LENS, []), np.arange(-5, 5.01, 0.5)
     alpha = DeflectionField(lens, 6).on_grid(grid, grid)
     assert np.all(alpha == 0)
-    images, gain = point_images(lens, grid, alpha, ETA, (1.2, -0.7))
+    _, images, gain = point_images(lens, grid, alpha, [ETA], [(1.2, -0.7)])
     np.testing.assert_allclose(images, [[1.2, -0.7]], atol=1e-12)
     np.testing.assert_allclose(gain, [1.0])
 
@@ -118,7 +131,7 @@ def test_images_agree_with_the_solver_of_lenstronomy():
         lens = random_lens(rng, 4)
         source = rng.normal(0, 4, 2)
         alpha = DeflectionField(lens, 46).on_grid(grid, grid)
-        images, gain = point_images(lens, grid, alpha, ETA, source)
+        _, images, gain = point_images(lens, grid, alpha, [ETA], [source])
         model = LensModel([m.profile for m in lens.masses])
         scaled = [scale_strength(m) for m in lens.masses]
         x, y = LensEquationSolver(model).image_position_from_source(

@@ -6,11 +6,13 @@ from skimage.measure import find_contours
 
 #: Newton steps end when source positions agree to this, arcsec
 _EXACT = 1e-7
+#: images closer than this are one, arcsec
+_SAME = 1e-3
 _STEPS = 30
 
 
-def point_images(lens, grid, alpha, efficiency, source):
-    """All images of a point source inside a grid.
+def point_images(lens, grid, alpha, efficiency, sources):
+    """All images of point sources inside a grid.
 
     Triangles of the grid whose map onto the source plane holds the source (Schneider, Ehlers & Falco 1992, section
     10.2) give first guesses, which Newton's method brings to the exact deflection.
@@ -22,23 +24,31 @@ def point_images(lens, grid, alpha, efficiency, source):
         Ascending and evenly spaced, the same for x and y.
     alpha : (2, n, n) ndarray, arcsec
         Deflection on the grid for D_ls / D_s = 1.
-    efficiency : float
-        D_ls / D_s.
-    source : (x, y), arcsec
+    efficiency : (m,) ndarray
+        D_ls / D_s of every source.
+    sources : (m, 2) ndarray, arcsec
+        Columns x and y.
 
     Returns
     -------
+    source : (k,) int ndarray
+        Which source each image belongs to, ascending.
     images : (k, 2) ndarray, arcsec
-        Brightest first.
+        Of one source the brightest first.
     magnification : (k,) ndarray
         Signed by parity.
     """
-    beta_x, beta_y = grid[None, :] - efficiency * alpha[0], grid[:, None] - efficiency * alpha[1]
-    guesses = _triangles_around(beta_x - source[0], beta_y - source[1], grid)
-    images = _newton(lens, efficiency, guesses, np.asarray(source, float), grid[1] - grid[0])
-    gain = magnification(lens, efficiency, images)
-    order = np.argsort(-np.abs(gain), kind="stable")
-    return images[order], gain[order]
+    efficiency, sources = np.asarray(efficiency, float), np.asarray(sources, float).reshape(-1, 2)
+    found = [_triangles_around(grid, alpha, bend, source) for bend, source in zip(efficiency, sources, strict=True)]
+    owner = np.repeat(np.arange(len(sources)), [len(f) for f in found])
+    guesses = np.concatenate([np.zeros((0, 2)), *found])
+    images, good = _newton(lens, efficiency[owner], guesses, sources[owner], grid[1] - grid[0])
+    owner, images = owner[good], images[good]
+    first = _first_of_each(owner, images)
+    owner, images = owner[first], images[first]
+    gain = magnification(lens, efficiency[owner], images)
+    order = np.lexsort((-np.abs(gain), owner))
+    return owner[order], images[order], gain[order]
 
 
 def magnification(lens, efficiency, places):
@@ -47,7 +57,7 @@ def magnification(lens, efficiency, places):
     Parameters
     ----------
     lens : Lens
-    efficiency : float
+    efficiency : float or (k,) ndarray
         D_ls / D_s.
     places : (k, 2) ndarray, arcsec
 
@@ -55,8 +65,23 @@ def magnification(lens, efficiency, places):
     -------
     (k,) ndarray
     """
-    matrix = np.eye(2) - efficiency * lens.jacobian(places[:, 0], places[:, 1])
-    return 1 / np.linalg.det(matrix)
+    return 1 / np.linalg.det(lens_map(lens, efficiency, places))
+
+
+def lens_map(lens, efficiency, places):
+    """Exact Jacobian of the lens map at some points.
+
+    Parameters
+    ----------
+    lens, efficiency, places
+        As for `magnification`.
+
+    Returns
+    -------
+    (k, 2, 2) ndarray
+    """
+    bend = np.broadcast_to(efficiency, len(places))[:, None, None]
+    return np.eye(2) - bend * lens.jacobian(places[:, 0], places[:, 1])
 
 
 def eigenvalues(alpha, step, efficiency):
@@ -120,37 +145,49 @@ def critical_lines(eigenvalue, grid):
     return [grid[0] + step * line[:, ::-1] for line in find_contours(eigenvalue, 0.0)]
 
 
-def _triangles_around(x, y, grid):
-    """Middles of the grid's triangles whose corners, relative to the source, hold the origin."""
-    corners = [(x[i : i + x.shape[0] - 1, j : j + x.shape[1] - 1], y[i : i + x.shape[0] - 1, j : j + x.shape[1] - 1])
-               for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))]  # fmt: skip
+def _triangles_around(grid, alpha, efficiency, source):
+    """Middles of the grid's triangles whose corners, on the source plane, hold the source."""
+    # no image lies farther from its source than the longest deflection
+    reach = efficiency * np.sqrt((alpha**2).sum(0).max()) + 2 * (grid[1] - grid[0])
+    spans = [slice(*np.searchsorted(grid, (v - reach, v + reach))) for v in source]
+    near_x, near_y = grid[spans[0]], grid[spans[1]]
+    if min(len(near_x), len(near_y)) < 2:
+        return np.zeros((0, 2))
+    x = near_x[None] - efficiency * alpha[0, spans[1], spans[0]] - source[0]
+    y = near_y[:, None] - efficiency * alpha[1, spans[1], spans[0]] - source[1]
+    corners = [(v[:-1, :-1], v[:-1, 1:], v[1:, :-1], v[1:, 1:]) for v in (x, y)]
     step, found = grid[1] - grid[0], []
-    for picked, middle in (((0, 1, 2), (1 / 3, 1 / 3)), ((3, 1, 2), (2 / 3, 2 / 3))):
-        (ax, ay), (bx, by), (cx, cy) = (corners[k] for k in picked)
+    for picked, middle in (((0, 1, 2), 1 / 3), ((3, 1, 2), 2 / 3)):
+        (ax, bx, cx), (ay, by, cy) = ([c[k] for k in picked] for c in corners)
         sides = np.stack([ax * by - ay * bx, bx * cy - by * cx, cx * ay - cy * ax])
         rows, columns = np.nonzero((sides >= 0).all(0) | (sides <= 0).all(0))
-        found.append(np.column_stack([grid[columns] + middle[0] * step, grid[rows] + middle[1] * step]))
+        found.append(np.column_stack([near_x[columns] + middle * step, near_y[rows] + middle * step]))
     return np.concatenate(found)
 
 
-def _newton(lens, efficiency, places, source, step):
-    """Exact images from guesses; what wanders off is dropped, what meets is one."""
-    start = places.copy()
+def _newton(lens, efficiency, start, source, step):
+    """Exact images from guesses, and which of them converged near where they began."""
+    places, miss = start.copy(), np.full(start.shape, np.inf)
+    active = np.arange(len(start))
     for _ in range(_STEPS):
-        if not len(places):
-            return places
-        alpha = np.stack(lens.deflection(places[:, 0], places[:, 1]), -1)
-        miss = places - efficiency * alpha - source
-        if np.abs(miss).max() < _EXACT:
+        if not len(active):
             break
-        matrix = np.eye(2) - efficiency * lens.jacobian(places[:, 0], places[:, 1])
-        move = np.linalg.solve(matrix, miss[..., None])[..., 0]
-        # a step larger than a cell has crossed a critical line
-        places = places - move * np.minimum(1, step / np.maximum(np.hypot(*move.T), 1e-12))[:, None]
-    alpha = np.stack(lens.deflection(places[:, 0], places[:, 1]), -1)
-    good = (np.abs(places - efficiency * alpha - source).max(1) < 1e-4) & (np.hypot(*(places - start).T) < 6 * step)
+        here, bend = places[active], efficiency[active]
+        alpha = np.stack(lens.deflection(here[:, 0], here[:, 1]), -1)
+        miss[active] = here - bend[:, None] * alpha - source[active]
+        active = active[np.abs(miss[active]).max(1) > _EXACT]
+        here = places[active]
+        if len(active):
+            move = np.linalg.solve(lens_map(lens, efficiency[active], here), miss[active][..., None])[..., 0]
+            # a step larger than a cell has crossed a critical line
+            places[active] = here - move * np.minimum(1, step / np.maximum(np.hypot(*move.T), 1e-12))[:, None]
+    return places, (np.abs(miss).max(1) < 1e-4) & (np.hypot(*(places - start).T) < 6 * step)
+
+
+def _first_of_each(owner, images):
+    """Guesses of one source that met at one image count once."""
     kept = []
-    for place in places[good]:
-        if all(np.hypot(*(place - other)) > 1e-3 for other in kept):
-            kept.append(place)
-    return np.array(kept).reshape(-1, 2)
+    for k, (who, place) in enumerate(zip(owner, images, strict=True)):
+        if all(owner[j] != who or np.hypot(*(images[j] - place)) > _SAME for j in reversed(kept)):
+            kept.append(k)
+    return np.array(kept, int)
