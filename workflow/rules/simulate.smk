@@ -9,6 +9,7 @@ if SURVEY["source"] == "mock":
             stack=f"{ROAD}/{{shard}}/cutouts.h5",
             table=f"{ROAD}/{{shard}}/fetch.parquet",
             truth=f"{ROAD}/{{shard}}/truth.parquet",
+            systems=f"{ROAD}/{{shard}}/systems.parquet",
         log:
             f"{RESULTS}/logs/render/{{shard}}.log",
         benchmark:

@@ -13,8 +13,6 @@ with job(snakemake) as progress:
         cfg["size_arcsec"],
         cfg["seed"],
         {name: snakemake.input.get(name) for name in ("elliptical", "spiral")},
-        snakemake.output.stack,
-        snakemake.output.table,
-        snakemake.output.truth,
+        dict(snakemake.output.items()),
         progress,
     )

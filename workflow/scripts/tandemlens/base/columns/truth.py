@@ -4,11 +4,17 @@ from tandemlens.base.columns.registry import Column
 
 COLUMNS = [
     Column("target_id", "str", "", "target whose cutout holds the object"),
-    Column("kind", "str", "", "bcg, icl, member, field, star, lensed_member or lensed_field"),
-    Column("east", "float64", "arcsec", "offset of the object, or of its source, east of the target"),
-    Column("north", "float64", "arcsec", "offset of the object, or of its source, north of the target"),
+    Column("kind", "str", "", "bcg, icl, member, behind (member of a second cluster), field or star"),
+    Column("east", "float64", "arcsec", "offset of the object, or of its unlensed place, east of the target"),
+    Column("north", "float64", "arcsec", "offset of the object, or of its unlensed place, north of the target"),
     Column("z", "float64", "", "redshift; NaN for stars", 0, 5),
-    Column("theta_e", "float64", "arcsec", "Einstein radius that lensed it; NaN if unlensed", 0),
-    Column("magnification", "float64", "", "lensed over unlensed flux; 1 if unlensed", 0),
+    Column("magnification", "float64", "", "light in the cutout over unlensed light; 1 in front of the lens", 0),
+    Column("n_images", "int32", "", "images brighter than half the unlensed object, inside the cutout", 0),
+    Column("gain", "float64", "", "sum of their point-source magnifications", 0),
+    Column("stretch", "float64", "", "axis ratio of the brightest image of a round source; NaN without an image", 1),
+    Column("strong", "bool", "", "several images, or gain above 3 and stretch of 3 or more"),
+    Column(
+        "snr", "float64", "", "ideal matched-filter S/N over all bands of a strongly lensed member behind; else NaN", 0
+    ),
     Column("flux_{band}", "float64", "nJy", "painted total flux in {band}, magnification included", 0),
 ]
