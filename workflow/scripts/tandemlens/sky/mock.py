@@ -85,7 +85,7 @@ def _draw(rng, target, shares, telescope):
     """A line of sight of the class that the target drew, its images, and the row of systems.parquet."""
     z = target["z"] if np.isfinite(target["z"]) else rng.uniform(*_REDSHIFTS)
     richness = target["richness"] if np.isfinite(target["richness"]) else _RICHNESS
-    edges = np.cumsum([shares["tandem"], shares["projected"]])
+    edges = shares["tandem"], shares["tandem"] + (1 - shares["tandem"]) * shares["projected"]
     wanted = ("tandem", "projected", "alone")[int(np.searchsorted(edges, rng.uniform(), side="right"))]
     tries = 0
     while True:
