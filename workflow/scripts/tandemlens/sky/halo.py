@@ -7,7 +7,7 @@ from colossus.halo.mass_adv import changeMassDefinitionCModel
 from tandemlens.sky.cosmology import COSMOLOGY, kpc_per_arcsec, set_colossus
 from tandemlens.sky.lens import Lens, dpie, external_shear, nfw_halo, project_prolate
 
-#: M200m = 3.081e14 Msun at richness 40 and z = 0.35 (McClintock et al. 2019, table 4); scatter of ln M
+#: M200m = 3.081e14 Msun at richness 40 and z = 0.35 (McClintock et al. 2019, abstract); scatter of ln M
 _PIVOT_MASS, _PIVOT_RICHNESS, _PIVOT_Z = 3.081e14, 40.0, 0.35
 _RICHNESS_SLOPE, _Z_SLOPE, _MASS_SCATTER = 1.356, -0.30, 0.25
 #: scatter of log10 c (methods 16)
@@ -26,7 +26,7 @@ _SHEAR = 0.02
 
 
 def mass_of_richness(richness, z):
-    """Mean M200m of clusters of a richness (McClintock et al. 2019, eq. 62).
+    """Mean M200m of clusters of a richness (McClintock et al. 2019, abstract).
 
     Parameters
     ----------
