@@ -20,12 +20,12 @@ import galsim
 import numpy as np
 import pandas as pd
 from astropy.io import fits
-from astropy.wcs import WCS
 from pypher.pypher import homogenization_kernel
 from scipy.signal import fftconvolve
 
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.stack import Cutout, header_text, write_stack
+from tandemlens.base.wcs import tangent_wcs
 from tandemlens.image.match import match_shard
 from tandemlens.image.photometry import measure_shard
 from tandemlens.image.segment import segment_shard
@@ -42,12 +42,7 @@ def cpu():
 
 
 def wcs_of(shift):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [150.0, 2.0]
-    wcs.wcs.cd = np.diag([-SCALE, SCALE]) / 3600
-    wcs.wcs.crpix = [(SIZE + 1) / 2 + shift[0], (SIZE + 1) / 2 + shift[1]]
-    return wcs
+    return tangent_wcs(150.0, 2.0, (SIZE, SIZE), SCALE, shift)
 
 
 def scene(rng):

@@ -22,7 +22,7 @@ from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from scipy.special import gamma
 
-from tandemlens.sky.cosmology import efficiency
+from tandemlens.base.cosmology import efficiency
 from tandemlens.sky.halo import draw_lens
 from tandemlens.sky.lens import DeflectionField
 from tandemlens.sky.paint import OVERSAMPLE, Canvas, Galaxy, transfer_functions

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from astropy.io import fits
 
-from tandemlens.image.grid import common_wcs
+from tandemlens.base.wcs import tangent_wcs
 from tandemlens.survey.psf import moffat
 from trees import plant
 
@@ -61,7 +61,7 @@ class Folder:
         self.rows.append(text or f'"{name}",{ra},{dec},{"" if z is None else z}')
         self.expected.append((name, status))
         if files:
-            header = common_wcs(float(ra), float(dec), (SIZE, SIZE), SCALE).to_header()
+            header = tangent_wcs(float(ra), float(dec), (SIZE, SIZE), SCALE).to_header()
             header["BUNIT"] = "nJy"
             for band, image, fwhm in zip(BANDS, sky(self._rng, flat), (1.0, 0.9, 0.8), strict=True):
                 fits.writeto(self.file(name, band), image.astype("f4"), header)

@@ -4,7 +4,7 @@ import galsim
 import numpy as np
 
 from tandemlens.base.stack import Cutout, header_text
-from tandemlens.image.grid import common_wcs
+from tandemlens.base.wcs import tangent_wcs
 
 BANDS, SCALE, SIZE, FWHM = ("g", "r", "i"), 0.25, 320, 0.9
 SIGMA = np.array([10.0, 12.0, 15.0])
@@ -55,7 +55,7 @@ def cluster(seed, snr, ratio, length=6.0, n_arcs=3, bcg=True):
     variance = np.broadcast_to(SIGMA[:, None, None] ** 2, flux.shape)
     kernel = psf.drawImage(nx=41, ny=41, scale=SCALE).array
     psfs = np.repeat((kernel / kernel.sum())[None], 3, 0).astype(np.float32)
-    wcs = header_text(common_wcs(150.0, 2.0, (SIZE, SIZE), SCALE))
+    wcs = header_text(tangent_wcs(150.0, 2.0, (SIZE, SIZE), SCALE))
     mask = np.zeros(flux.shape, np.uint16)
     extra = {"fwhm": np.float32(FWHM)}
     return Cutout(BANDS, flux.astype("f4"), np.array(variance, "f4"), mask, psfs, (wcs,) * 3, extra), truth

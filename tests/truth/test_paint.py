@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 
-from tandemlens.sky.cosmology import efficiency
+from tandemlens.base.cosmology import efficiency
 from tandemlens.sky.lens import DeflectionField, Lens, dpie, external_shear, nfw_halo
 from tandemlens.sky.paint import TRUNCATION, Canvas, Galaxy, sersic, transfer_functions
 from tandemlens.survey.psf import moffat

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tandemlens.base.stack import Cutout, header_text
-from tandemlens.image.grid import common_wcs
+from tandemlens.base.wcs import tangent_wcs
 from tandemlens.image.match import match_system
 from tandemlens.image.photometry import measure_system
 
@@ -19,7 +19,7 @@ MEASURE = {"aperture_fwhm": 2.0, "aperture_arcsec": 0.7, "ebv_map": None}
 
 
 def wcs_of(shift):
-    wcs = common_wcs(150.0, 2.0, (SIZE, SIZE), SCALE)
+    wcs = tangent_wcs(150.0, 2.0, (SIZE, SIZE), SCALE)
     wcs.wcs.crpix = (SIZE + 1) / 2 + np.array(shift)
     return wcs
 

@@ -17,7 +17,6 @@ from tandemlens.features.colour import (
     intrinsic_dispersion,
     sequence_offset,
 )
-from tandemlens.image.photometry import colour_covariance
 
 FLOOR = 0.03
 
@@ -36,7 +35,6 @@ def test_neighbouring_colours_share_a_band():
     sigma = np.array([[0.03, 0.02, 0.05]])
     expected = [[0.03**2 + 0.02**2, -(0.02**2)], [-(0.02**2), 0.02**2 + 0.05**2]]
     np.testing.assert_allclose(adjacent_colours(np.array([[22.0, 21, 20]]), sigma).covariance[0], expected)
-    np.testing.assert_allclose(colour_covariance(sigma)[0], expected)
 
 
 def test_a_faint_band_does_not_speak():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tandemlens.sky.cosmology import efficiency
+from tandemlens.base.cosmology import efficiency
 from tandemlens.sky.counts import expected_pairs
 from tandemlens.sky.halo import draw_lens, mass_of_richness
 

@@ -6,7 +6,7 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 from scipy.optimize import brentq
 
-from tandemlens.sky.cosmology import COSMOLOGY, efficiency
+from tandemlens.base.cosmology import COSMOLOGY, efficiency
 from tandemlens.sky.images import critical_lines, eigenvalues, einstein_radius, magnification, point_images
 from tandemlens.sky.lens import DeflectionField, Lens, dpie, external_shear, nfw_halo, project_prolate
 

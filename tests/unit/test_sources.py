@@ -12,7 +12,7 @@ from tandemlens.base.config import load_schema, load_survey, validate_settings
 from tandemlens.base.errors import DataError
 from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import read_table
-from tandemlens.image.grid import common_wcs
+from tandemlens.base.wcs import tangent_wcs
 from tandemlens.survey.calibrate import njy_per_pixel_unit
 from tandemlens.survey.files import FilesSource, fetch_shard
 from tandemlens.survey.layers import Files
@@ -112,7 +112,9 @@ def write_sky(folder, size=120, names=("g", "r")):
     for name in names:
         image = rng.normal(0, 5, (size, size)).astype(np.float32)
         image[size // 2, size // 2] = 5000
-        fits.writeto(folder / f"{name}.fits", image, common_wcs(150, 2, (size, size), 0.25).to_header(), overwrite=True)
+        fits.writeto(
+            folder / f"{name}.fits", image, tangent_wcs(150, 2, (size, size), 0.25).to_header(), overwrite=True
+        )
 
 
 TARGET = {"target_id": "t-00000000", "name": "t", "ra": 150.0, "dec": 2.0, "source_row": 0}
@@ -127,7 +129,7 @@ def test_the_target_is_at_the_centre(tmp_path):
     ny, nx = cutout.flux.shape[1:]
     y, x = np.unravel_index(cutout.flux[0].argmax(), (ny, nx))
     sky = cutout.astropy_wcs(0).pixel_to_world(x, y)
-    assert sky.separation(common_wcs(150, 2, (120, 120), 0.25).pixel_to_world(60, 60)).arcsec < 1e-6
+    assert sky.separation(tangent_wcs(150, 2, (120, 120), 0.25).pixel_to_world(60, 60)).arcsec < 1e-6
     assert abs(x - (nx - 1) / 2) <= 1
     assert facts[0]["bytes"] == (tmp_path / "g.fits").stat().st_size
     assert len(facts[0]["sha256"]) == 64
@@ -145,7 +147,7 @@ def test_a_cutout_over_the_edge_is_padded_with_no_data(tmp_path):
 def test_sidecar_headers_replace_the_files_own(tmp_path):
     write_sky(tmp_path)
     for band in "gr":
-        cards = common_wcs(10, -5, (120, 120), 0.25).to_header()
+        cards = tangent_wcs(10, -5, (120, 120), 0.25).to_header()
         text = cards.tostring(sep="\n", endcard=False, padding=False)
         (tmp_path / f"{band}.head").write_text(f"{text}\nMAGZERO = 31.4\nEND\n")
     survey = survey_of(tmp_path, {"head": "{band}.head", "unit": "ADU", "zero_point": "MAGZERO"})

@@ -127,7 +127,7 @@ class StackWriter:
         n = self._grow()
         for name in ("flux", "variance", "mask"):
             self._file[name][n, :, :ny, :nx] = getattr(cutout, name)
-        self._file["psf"][n] = _resize_psf(cutout.psf, self._psf_size)
+        self._file["psf"][n] = resize_psf(cutout.psf, self._psf_size)
         self._file["wcs"][n] = list(cutout.wcs)
         self._file["target_id"][n] = target_id
         self._file["shape"][n] = (ny, nx)
@@ -252,7 +252,20 @@ def sanitize(cutout):
     return replace(cutout, flux=flux, variance=variance, mask=mask)
 
 
-def _resize_psf(psf, size):
+def resize_psf(psf, size):
+    """Pad centred PSFs, or cut and renormalise them.
+
+    Parameters
+    ----------
+    psf : (band, k, k) ndarray
+        k odd.
+    size : int
+        Odd side.
+
+    Returns
+    -------
+    (band, size, size) ndarray
+    """
     have = psf.shape[-1]
     if have < size:
         pad = (size - have) // 2

@@ -1,7 +1,9 @@
 """The loop of every stage over its targets: one bad target becomes a row, never the end of its neighbours."""
 
 import logging
+import zlib
 
+import numpy as np
 import pandas as pd
 
 from tandemlens.base.columns.stage import COLUMNS
@@ -10,6 +12,25 @@ from tandemlens.base.status import OK, check
 from tandemlens.base.tables import empty_frame
 
 log = logging.getLogger("tandemlens")
+
+
+def target_rng(target_id, seed=None, stream=None):
+    """Random numbers of one target, the same whatever its neighbours.
+
+    Parameters
+    ----------
+    target_id : str
+    seed : int, optional
+        Of the run.
+    stream : int, optional
+        Tells the users of one seed apart.
+
+    Returns
+    -------
+    numpy.random.Generator
+    """
+    parts = (seed, zlib.crc32(target_id.encode()), stream)
+    return np.random.default_rng([p for p in parts if p is not None])
 
 
 def run_targets(target_ids, work, progress):

@@ -1,13 +1,13 @@
 """The inspection page: one self-contained HTML file with a picture row per candidate and the whole table."""
 
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from tandemlens.base.atomic import write_text
+from tandemlens.base.columns.registry import adjacent_pairs
 from tandemlens.base.stack import read_stack
 from tandemlens.base.status import STATUS
 from tandemlens.base.tables import read_table
@@ -124,9 +124,10 @@ def _pictures(cutout, images, frame, chosen, cfg):
 def _two_colours(frame, bands):
     """The two colours that most arcs have; with two bands the one colour stands on both axes."""
     arcs = frame[frame["kind"] == "arc"]
-    known = [p for p in (f"{a}_{b}" for a, b in pairwise(bands)) if frame[f"colour_{p}"].notna().any()]
+    pairs = adjacent_pairs(bands)
+    known = [p for p in pairs if frame[f"colour_{p}"].notna().any()]
     known.sort(key=lambda p: -arcs[f"colour_{p}"].notna().sum())
-    first = sorted(known[:2], key=lambda p: [f"{a}_{b}" for a, b in pairwise(bands)].index(p))
+    first = sorted(known[:2], key=pairs.index)
     return tuple(first) if len(first) == 2 else tuple(first * 2)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tandemlens.features.colour import adjacent_colours
+from tandemlens.features.colour import adjacent_colours, bridged_colours
 from tandemlens.features.sequence import SCATTER, TEMPLATE_ERROR, sequence_colours
 
 
@@ -60,11 +60,43 @@ def arc_colours(frame, bands, settings, kinds=("arc",)):
     used = usable_bands(frame, bands)
     names = [band for band, ok in zip(bands, used, strict=True) if ok]
     arcs = frame[frame["kind"].isin(kinds)]
-    flux, err = (arcs[[f"flux_seg_{e}{b}" for b in names]].to_numpy(float) for e in ("", "err_"))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        bright = (flux / err >= settings["min_snr"]).sum(axis=1) >= 2
-    arcs = arcs[bright]
+    arcs = arcs[well_measured(arcs, names, settings["min_snr"])]
     return arcs, adjacent_colours(*magnitudes(arcs, names)), used
+
+
+def well_measured(frame, bands, min_snr):
+    """Segments whose flux reaches a S/N in two bands at least, so that they have a colour.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns ``flux_seg_{band}``, ``flux_seg_err_{band}``.
+    bands : sequence of str
+    min_snr : float
+
+    Returns
+    -------
+    (n,) bool ndarray
+    """
+    flux, err = (frame[[f"flux_seg_{e}{b}" for b in bands]].to_numpy(float) for e in ("", "err_"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (flux / err >= min_snr).sum(axis=1) >= 2
+
+
+def strongest(arcs, n):
+    """Places of the rows of highest S/N, in the order of the table.
+
+    Parameters
+    ----------
+    arcs : pandas.DataFrame
+        Column snr.
+    n : int
+
+    Returns
+    -------
+    (at most n,) int ndarray
+    """
+    return np.sort(np.argsort(-arcs["snr"].to_numpy(), kind="stable")[:n])
 
 
 def sequence_at(frame, z, path, bands, used):
@@ -98,5 +130,4 @@ def sequence_at(frame, z, path, bands, used):
             return colours.value[0], colours.covariance[0] + scatter
     if not np.isfinite(z):
         return np.full(p, np.nan), scatter
-    level = np.concatenate([[0.0], -np.cumsum(sequence_colours(path, bands, z))])[used]
-    return level[:-1] - level[1:], scatter + TEMPLATE_ERROR**2 * np.eye(p)
+    return bridged_colours(sequence_colours(path, bands, z), used), scatter + TEMPLATE_ERROR**2 * np.eye(p)

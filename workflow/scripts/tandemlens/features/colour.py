@@ -8,11 +8,11 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
 
 from tandemlens.base.errors import InputError
+from tandemlens.base.robust import robust_sigma
 
 #: a magnitude below this S/N carries no information: its error is set to `_UNKNOWN_MAG`
 _LEAST_SNR = 3.0
 _UNKNOWN_MAG = 3.0
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,24 @@ def adjacent_colours(mag, mag_err):
     bands = mag.shape[1]
     difference = np.eye(bands)[:-1] - np.eye(bands)[1:]
     return Colours(mag @ difference.T, np.einsum("ab,nb,cb->nac", difference, err**2, difference))
+
+
+def bridged_colours(colours, used):
+    """Colours between neighbouring used bands: sums over the bands left out between them.
+
+    Parameters
+    ----------
+    colours : (..., band - 1) ndarray, mag
+        Between all neighbours.
+    used : (band,) bool ndarray
+        Two or more.
+
+    Returns
+    -------
+    (..., used - 1) ndarray, mag
+    """
+    index = np.flatnonzero(used)
+    return np.add.reduceat(np.asarray(colours)[..., : index[-1]], index[:-1], axis=-1)
 
 
 def huber_centroid(colours, intrinsic, tuning=None, tolerance=1e-10):
@@ -292,7 +310,7 @@ def colour_gradient(value, error, radius):
     apart = x[i] != x[j]
     slope = np.median(((y[j] - y[i])[apart]) / (x[j] - x[i])[apart])
     residual = y - slope * x
-    scatter = _MAD_TO_SIGMA * np.median(np.abs(residual - np.median(residual)))
+    scatter = robust_sigma(residual)
     sigma = np.sqrt(np.maximum(scatter**2, np.mean(e**2)) / ((x - x.mean()) ** 2).sum())
     return float(slope / sigma)
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 from astropy.constants import c as light_speed
-from astropy.cosmology import FlatLambdaCDM
 from scipy.stats import kstest
+
+from tandemlens.base.cosmology import efficiency
 
 #: velocity dispersion at redMaPPer richness 30, km/s, and its power of richness, rounded from the stacked spectroscopy
 #: of Farahi et al. (2016, MNRAS 460, 3900); a scale to divide radii by, not a mass
 _SIGMA_30, _SIGMA_SLOPE = 620.0, 0.44
-_COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3)
 #: source redshift of the expected Einstein radius where none is known
 REFERENCE_SOURCE_Z = 1.5
 _RADIAN_ARCSEC = 206264.806
@@ -164,6 +164,5 @@ def expected_einstein_radius(richness, z_lens, z_source=REFERENCE_SOURCE_Z):
     if not (np.isfinite([richness, z_lens, z_source]).all() and 0 < z_lens < z_source and richness > 0):
         return np.nan
     sigma = _SIGMA_30 * (richness / 30) ** _SIGMA_SLOPE
-    # In a flat universe D_ls / D_s = 1 - chi_l / chi_s with comoving distances chi.
-    ratio = 1 - _COSMOLOGY.comoving_distance(z_lens) / _COSMOLOGY.comoving_distance(z_source)
-    return float(4 * np.pi * (sigma / light_speed.to_value("km/s")) ** 2 * ratio * _RADIAN_ARCSEC)
+    bend = 4 * np.pi * (sigma / light_speed.to_value("km/s")) ** 2 * _RADIAN_ARCSEC
+    return float(bend * efficiency(z_lens, z_source))

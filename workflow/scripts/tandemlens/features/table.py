@@ -1,19 +1,18 @@
 """One row of features per target."""
 
-import zlib
-
 import numpy as np
 import pandas as pd
 
 from tandemlens.base.columns.features import COLUMNS
-from tandemlens.base.columns.registry import expand
-from tandemlens.base.stage import run_targets
+from tandemlens.base.columns.registry import adjacent_pairs, expand
+from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import read_table, write_table
 from tandemlens.features import geometry, sequence
-from tandemlens.features.arcs import arc_colours, magnitudes, sequence_at
+from tandemlens.features.arcs import arc_colours, magnitudes, sequence_at, strongest
 from tandemlens.features.colour import (
     adjacent_colours,
     best_subset,
+    bridged_colours,
     colour_gradient,
     consistency,
     huber_centroid,
@@ -180,9 +179,8 @@ def _colour_features(frame, target, target_id, sky, cfg):
     arcs, colours, used = arc_colours(frame, sky.bands.names, settings)
     names = ("x2", "s_color", "s_color_best", "tau", "delta_rs", "delta_rs_best", "photoz_overlap")
     out = dict.fromkeys(names, np.nan)
-    pairs = [f"{a}_{b}" for a, b in zip(sky.bands.names[:-1], sky.bands.names[1:], strict=True)]
     radius = np.hypot(arcs["east"], arcs["north"]).to_numpy()
-    for pair in pairs:
+    for pair in adjacent_pairs(sky.bands.names):
         out[f"colour_gradient_{pair}"] = colour_gradient(
             arcs[f"colour_{pair}"].to_numpy(float), arcs[f"colour_err_{pair}"].to_numpy(float), radius
         )
@@ -190,27 +188,23 @@ def _colour_features(frame, target, target_id, sky, cfg):
         return out
     p = colours.value.shape[1]
     intrinsic = settings["floor_mag"] ** 2 * np.eye(p)
-    rng = np.random.default_rng([cfg["seed"], zlib.crc32(target_id.encode())])
+    rng = target_rng(target_id, cfg["seed"])
     out["x2"], out["s_color"] = consistency(colours, intrinsic)
-    strongest = _strongest(arcs, settings["max_segments"])
-    out["s_color_best"], chosen = best_subset(colours[strongest], intrinsic, settings["null_draws"], rng)
+    brightest = strongest(arcs, settings["max_segments"])
+    out["s_color_best"], chosen = best_subset(colours[brightest], intrinsic, settings["null_draws"], rng)
     out["n_best"] = int(chosen.sum())
     out["tau"] = intrinsic_dispersion(colours)
     place, place_covariance = sequence_at(frame, target["z"], sky.path, sky.bands, used)
-    for name, subset in (("delta_rs", colours), ("delta_rs_best", colours[strongest][chosen])):
+    for name, subset in (("delta_rs", colours), ("delta_rs_best", colours[brightest][chosen])):
         mu, _, _, covariance = huber_centroid(subset, intrinsic)
         out[name] = sequence_offset(mu, covariance, place, place_covariance)
     out["photoz_overlap"] = _photoz_overlap(colours, sky.template, used)
     return out
 
 
-def _strongest(arcs, n):
-    return np.sort(np.argsort(-arcs["snr"].to_numpy(), kind="stable")[:n])
-
-
 def _photoz_overlap(colours, template, used):
     """Mean over pairs of ``int p_i p_j dz`` with p from the old-galaxy template and a flat prior."""
-    expected = _used_colours(template, used)
+    expected = bridged_colours(template, used)
     known = np.isfinite(expected).all(1)
     if not known.any():
         return np.nan
@@ -224,12 +218,6 @@ def _photoz_overlap(colours, template, used):
     return float(overlap[i, j].mean())
 
 
-def _used_colours(template, used):
-    """Template colours between neighbouring used bands, from those between all neighbours."""
-    level = np.concatenate([np.zeros((len(template), 1)), -np.cumsum(template, axis=1)], axis=1)[:, used]
-    return level[:, :-1] - level[:, 1:]
-
-
 def _sequence_features(frame, target, sky, cfg):
     galaxies = frame[frame["kind"].isin(_GALAXIES)]
     names = sky.bands.names
@@ -239,7 +227,6 @@ def _sequence_features(frame, target, sky, cfg):
         return dict.fromkeys(("lambda_bg", "lambda_bg_sigma", "lambda_bg_z"), np.nan)
     colours = adjacent_colours(mags[:, used], errors[:, used])
     west, north = -galaxies["east"].to_numpy(), galaxies["north"].to_numpy()
-    template = _used_colours(sky.template, used)
     settings = {**cfg, "field_arcsec": float(max(np.abs(west).max(), np.abs(north).max()))}
     richness, sigma, z = sequence.second_sequence(
         west,
@@ -248,7 +235,7 @@ def _sequence_features(frame, target, sky, cfg):
         colours.covariance,
         target["z"],
         (0.0, 0.0),
-        lambda z: np.stack([np.interp(z, _Z, c, np.nan, np.nan) for c in template.T], axis=-1),
+        lambda z: bridged_colours(sequence.sequence_colours(sky.path, sky.bands, z), used),
         settings,
     )
     return {"lambda_bg": richness, "lambda_bg_sigma": sigma, "lambda_bg_z": z}

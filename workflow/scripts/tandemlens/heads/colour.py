@@ -1,8 +1,6 @@
 """The colour head: the chance that unrelated arcs agree in colour as well as these do."""
 
-import zlib
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +8,12 @@ import pandas as pd
 from scipy.special import logsumexp
 from sklearn.covariance import LedoitWolf
 
-from tandemlens.base.columns.registry import expand
+from tandemlens.base.columns.registry import adjacent_pairs, expand
 from tandemlens.base.columns.scores import COLOUR, POPULATION
+from tandemlens.base.stage import target_rng
 from tandemlens.base.tables import read_table, write_table
-from tandemlens.features.arcs import arc_colours, sequence_at
-from tandemlens.features.colour import Subsets, huber_centroid, sequence_offset
+from tandemlens.features.arcs import arc_colours, sequence_at, strongest, well_measured
+from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid, sequence_offset
 from tandemlens.features.sequence import Bands
 
 
@@ -61,10 +60,7 @@ def fit(targets, segments, photometry, model_dir, cfg):
     frame = frame[frame["kind"].isin(("arc", "member", "other"))].reset_index(drop=True)
     bands = cfg["bands"]
     columns = expand(POPULATION, bands)
-    flux, err = (frame[[f"flux_seg_{e}{b}" for b in bands]].to_numpy(float) for e in ("", "err_"))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        snr = flux / err
-    keep = (snr >= cfg["min_snr"]).sum(1) >= 2
+    keep = well_measured(frame, bands, cfg["min_snr"])
     Path(model_dir).mkdir(parents=True, exist_ok=True)
     write_table(Path(model_dir) / "population.parquet", frame.loc[keep, [c.name for c in columns]], columns)
 
@@ -93,10 +89,10 @@ def score(targets, segments, photometry, features, sequence_path, model_dir, out
     known = targets.set_index("target_id")
     for target_id in features.loc[features["status"] == "ok", "target_id"]:
         target = known.loc[target_id]
-        rng = np.random.default_rng([cfg["seed"], zlib.crc32(target_id.encode()), 1])
+        rng = target_rng(target_id, cfg["seed"], 1)
         arcs, colours, used = arc_colours(by_target[target_id], bands.names, cfg)
-        strongest = np.sort(np.argsort(-arcs["snr"].to_numpy(), kind="stable")[: cfg["max_segments"]])
-        arcs, colours = arcs.iloc[strongest], colours[strongest]
+        brightest = strongest(arcs, cfg["max_segments"])
+        arcs, colours = arcs.iloc[brightest], colours[brightest]
         unrelated, what = _population(population, target_id, target["group_id"], bands.names, used)
         sequence = sequence_at(by_target[target_id], target["z"], sequence_path, bands, used)
         evidence = colour_evidence(colours, unrelated, sequence, cfg["floor_mag"], cfg["null_draws"], rng)
@@ -241,8 +237,8 @@ def _unrelated_draws(colours, unrelated, mean, spread, n_draws, rng):
 
 def _population(population, target_id, group_id, bands, used):
     """Colours that stand for unrelated arcs, from the closest kind that has enough of them."""
-    names = [band for band, ok in zip(bands, used, strict=True) if ok]
-    colours = _between(population, bands, names)
+    colours = population[[f"colour_{pair}" for pair in adjacent_pairs(bands)]].to_numpy(float)
+    colours = bridged_colours(colours, used)
     complete = np.isfinite(colours).all(1)
     arcs = (population["kind"] == "arc").to_numpy()
     other_group = (population["group_id"] != group_id).to_numpy()
@@ -257,10 +253,3 @@ def _population(population, target_id, group_id, bands, used):
         if (chosen & complete).sum() >= _LEAST_POPULATION:
             return colours[chosen & complete], what
     return colours[complete], "too few galaxies: broad prior"
-
-
-def _between(population, bands, names):
-    """Colours between neighbouring used bands, as sums over the bands left out between them."""
-    columns = population[[f"colour_{a}_{b}" for a, b in pairwise(bands)]].to_numpy(float)
-    order = {band: k for k, band in enumerate(bands)}
-    return np.column_stack([columns[:, order[a] : order[b]].sum(1) for a, b in pairwise(names)])

@@ -1,12 +1,12 @@
 """All bands on one pixel grid, flux conserved."""
 
 import numpy as np
-from astropy.wcs import WCS
 from scipy.ndimage import binary_dilation, correlate1d, map_coordinates, spline_filter
 from scipy.signal import fftconvolve
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.flags import EDGE, NO_DATA
+from tandemlens.base.interpolate import linear_weights
 
 #: pixel step of the nodes between which the mapping of two tangent planes is linear to far below 0.01 pixel
 _NODE_STEP = 32
@@ -14,29 +14,6 @@ _NODE_STEP = 32
 _SAME = 1e-3
 #: a mapping closer to a shift than this is one, pixel
 _SHIFT = 5e-3
-
-
-def common_wcs(ra, dec, shape, pixel_scale):
-    """Tangent-plane WCS with north up and east left, centred on the middle of the grid.
-
-    Parameters
-    ----------
-    ra, dec : float, deg
-    shape : (int, int)
-        (y, x), pixel.
-    pixel_scale : float, arcsec
-
-    Returns
-    -------
-    astropy.wcs.WCS
-    """
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [ra, dec]
-    wcs.wcs.cd = np.diag([-pixel_scale, pixel_scale]) / 3600
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    wcs.wcs.set()
-    return wcs
 
 
 def pixel_mapping(wcs_in, wcs_out, shape_out):
@@ -63,8 +40,9 @@ def pixel_mapping(wcs_in, wcs_out, shape_out):
     coarse = wcs_in.all_world2pix(*world, 0)
     if not np.isfinite(coarse).all():
         raise InputError("the input WCS does not reach the output grid; check the coordinates of the image")
-    weights_y = _hat_weights(nodes_y, ny)
-    weights_x = _hat_weights(nodes_x, nx)
+    weights_y, weights_x = (
+        linear_weights(np.arange(n) / (nodes[1] - nodes[0]), len(nodes)) for nodes, n in ((nodes_y, ny), (nodes_x, nx))
+    )
     x, y = (weights_y @ c.reshape(grid_x.shape) @ weights_x.T for c in coarse)
     j, i = max(ny // 2, 1), max(nx // 2, 1)
     j0, i0 = min(j, ny - 1), min(i, nx - 1)
@@ -75,12 +53,6 @@ def pixel_mapping(wcs_in, wcs_out, shape_out):
         ]
     )
     return x, y, float(abs(np.linalg.det(jac)))
-
-
-def _hat_weights(nodes, n):
-    """Linear interpolation from `nodes` to 0..n-1 as a matrix, so that a plane is interpolated by two products."""
-    step = nodes[1] - nodes[0]
-    return np.maximum(1 - np.abs(np.arange(n)[:, None] - nodes) / step, 0)
 
 
 def resample(flux, variance, mask, mapping):

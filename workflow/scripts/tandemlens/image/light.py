@@ -7,6 +7,7 @@ import numpy as np
 import sep
 from scipy.ndimage import binary_dilation, gaussian_filter, median_filter
 
+from tandemlens.base.interpolate import linear_weights
 from tandemlens.base.robust import lower_sigma, robust_sigma, sampled
 
 #: the centre must stand out by this much in the core to be modelled at all
@@ -228,8 +229,8 @@ def _local_sky(image, radius):
     level = median_filter(small, footprint=ring, mode="nearest")
     level = gaussian_filter(level, 1.0, mode="nearest")
     centres = [(np.arange(n) + 0.5) / step - 0.5 for n in (ny, nx)]
-    rows = _linear(centres[0], level.shape[0])
-    columns = _linear(centres[1], level.shape[1])
+    rows = linear_weights(centres[0], level.shape[0])
+    columns = linear_weights(centres[1], level.shape[1])
     return (rows @ level @ columns.T).astype(np.float32)
 
 
@@ -251,12 +252,6 @@ def _binned(image, step):
     ny, nx = image.shape
     image = np.pad(image, ((0, -ny % step), (0, -nx % step)), mode="edge")
     return image.reshape(image.shape[0] // step, step, -1, step).mean((1, 3))
-
-
-def _linear(places, n):
-    """Matrix of linear interpolation from 0..n-1 to `places`, flat beyond the ends."""
-    places = np.clip(places, 0, n - 1)
-    return np.maximum(1 - np.abs(places[:, None] - np.arange(n)), 0)
 
 
 def _box(centre, reach, shape):

@@ -1,7 +1,6 @@
 """One grid and one PSF for every band of a system, with the noise that this leaves."""
 
 import hashlib
-import zlib
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,10 @@ from tandemlens.base.errors import DataError
 from tandemlens.base.flags import EDGE, NO_DATA
 from tandemlens.base.robust import robust_sigma, sampled
 from tandemlens.base.stack import Cutout, header_text, read_stack, write_stack
-from tandemlens.base.stage import run_targets
+from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import write_table
-from tandemlens.image.grid import common_wcs, fill_invalid, pixel_mapping, resample
+from tandemlens.base.wcs import tangent_wcs
+from tandemlens.image.grid import fill_invalid, pixel_mapping, resample
 from tandemlens.image.noise import RADII, blank_pixels, noise_factors
 from tandemlens.image.psf import matching_kernel
 from tandemlens.survey.outcome import MIN_BANDS
@@ -150,7 +150,7 @@ def _one_grid(cutout, used, scale):
         wcs = anchor
     else:
         ra, dec = anchor.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
-        wcs = common_wcs(float(ra), float(dec), (ny, nx), scale)
+        wcs = tangent_wcs(float(ra), float(dec), (ny, nx), scale)
     flux, variance = np.zeros_like(cutout.flux), np.full_like(cutout.variance, np.inf)
     mask, psf = np.full_like(cutout.mask, NO_DATA), np.zeros_like(cutout.psf)
     for k in np.flatnonzero(used):
@@ -234,7 +234,7 @@ def _padded(image, kernel):
 
 def _measure_noise(matched, kernels, used, cfg, target_id):
     """Noise factors of every band on the sky that is blank in their sum."""
-    rng = np.random.default_rng(zlib.crc32(target_id.encode()))
+    rng = target_rng(target_id)
     good = (matched.mask[used] == 0).all(axis=0)
     factors = np.ones((len(kernels), len(RADII)))
     if not good.any():

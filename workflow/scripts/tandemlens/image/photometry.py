@@ -12,7 +12,7 @@ from tandemlens.base.columns.registry import expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import empty_frame, read_table, write_table
-from tandemlens.base.units import asinh_mag, njy_per_unit
+from tandemlens.base.units import AB_ZERO_POINT_NOMINAL, asinh_mag
 from tandemlens.image.extinction import reddening
 from tandemlens.image.noise import circle_factor_at, factor_at
 from tandemlens.image.segment import open_images
@@ -62,7 +62,7 @@ def measure_shard(stack_path, images_path, segments_path, targets, photometry_pa
 
         status = run_targets(ids, work, progress)
         status_columns = expand(measure.COLUMNS, reader.bands)
-    frame = pd.concat([empty_frame(columns), *tables]) if tables else empty_frame(columns)
+    frame = pd.concat([empty_frame(columns), *tables])
     write_table(photometry_path, frame[[c.name for c in columns]], columns)
     known = pd.DataFrame(facts, columns=[c.name for c in status_columns if c.name not in ("status", "reason")])
     status = status.merge(known, on="target_id", how="left")
@@ -169,21 +169,4 @@ class _Plane:
             return np.nan
         sigma = np.sqrt(np.pi * radius**2 * np.median(self._variance[self._variance > 0][::7]))
         limit = 5 * sigma * circle_factor_at(np.array([radius]), self._factors)[0]
-        return -2.5 * np.log10(limit * njy_per_unit(31.4)) + 31.4
-
-
-def colour_covariance(mag_err):
-    """Covariance of adjacent colours of one object: ``A diag(sigma^2) A^T``, never diagonal.
-
-    Parameters
-    ----------
-    mag_err : (n, band) ndarray, mag
-
-    Returns
-    -------
-    (n, band - 1, band - 1) ndarray, mag^2
-        Neighbouring colours share a band: minus its variance off the diagonal.
-    """
-    bands = mag_err.shape[1]
-    difference = np.eye(bands)[:-1] - np.eye(bands)[1:]
-    return np.einsum("ab,nb,cb->nac", difference, np.asarray(mag_err, float) ** 2, difference)
+        return -2.5 * np.log10(limit) + AB_ZERO_POINT_NOMINAL

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import sep
 from scipy.ndimage import binary_dilation, gaussian_filter
+from skimage.segmentation import relabel_sequential
 
 from tandemlens.base.atomic import atomic_path
 from tandemlens.base.columns import stage
@@ -57,7 +58,7 @@ def segment_shard(stack_in, targets, segments_path, images_path, status_path, cf
             tables.append(frame.assign(target_id=target_id))
 
         status = run_targets(reader.target_ids, work, progress)
-    frame = pd.concat([empty_frame(COLUMNS), *tables]) if tables else empty_frame(COLUMNS)
+    frame = pd.concat([empty_frame(COLUMNS), *tables])
     write_table(segments_path, frame, COLUMNS)
     write_table(status_path, status, stage.COLUMNS)
 
@@ -198,10 +199,8 @@ def _extract(smooth, sharp, valid, cfg):
     if len(bright):
         blend = np.isin(labels, bright)
         _, finer = sep.extract(sharp, threshold, mask=~blend, deblend_cont=cfg["deblend_contrast"], **options)
-        kept = np.unique(labels[(labels > 0) & ~blend])
-        order = np.zeros(int(labels.max()) + 1, np.int32)
-        order[kept] = np.arange(1, len(kept) + 1)
-        labels = np.where(blend, np.where(finer > 0, finer + len(kept), 0), order[labels])
+        kept = relabel_sequential(np.where(blend, 0, labels))[0]
+        labels = np.where(finer > 0, finer + kept.max(), kept)
     return labels.astype(np.uint16)
 
 
@@ -209,14 +208,8 @@ def _add_centre(labels, centre, fwhm):
     """Give the core of the central galaxy its own label, the last one; what the model left there is its residual."""
     y, x = np.ogrid[: labels.shape[0], : labels.shape[1]]
     core = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= fwhm**2
-    labels = labels.copy()
-    labels[core] = 0
-    kept = np.unique(labels[labels > 0])
-    order = np.zeros(int(labels.max()) + 1, np.uint16)
-    order[kept] = np.arange(1, len(kept) + 1)
-    labels = order[labels]
-    labels[core] = len(kept) + 1
-    return labels
+    kept = relabel_sequential(np.where(core, 0, labels))[0]
+    return np.where(core, kept.max() + 1, kept).astype(np.uint16)
 
 
 def _describe(shapes, labels, combined, detection, valid, cutout, light, factors, fwhm, cfg):
@@ -237,10 +230,8 @@ def _describe(shapes, labels, combined, detection, valid, cutout, light, factors
     away = np.column_stack([shapes["x"] - light.centre[0], shapes["y"] - light.centre[1]]) @ to_sky.T
     circle = away + np.column_stack([shapes["centre_x"], shapes["centre_y"]]) / scale @ to_sky.T
     distance = np.hypot(*away.T)
-    used = cutout.usable()
-    psf = cutout.psf[int(np.flatnonzero(used)[0])]
     compact = compactness(combined, shapes["x"].to_numpy(), shapes["y"].to_numpy(), fwhm)
-    kind = classify(shapes, snr, spoiled, compact, psf, fwhm, distance, scale, cfg)
+    kind = classify(shapes, snr, spoiled, compact, cutout.psf[first], fwhm, distance, scale, cfg)
     if light.found:
         kind = np.where(index == index[-1], "bcg", kind)
     shapes = _towards_north(shapes, np.diag([-1, 1]) @ to_sky / scale)

@@ -1,11 +1,12 @@
 """How many cluster-cluster lenses the sky holds: the prevalence that every probability rests on."""
 
 import numpy as np
+from astropy.constants import c as light_speed
 from colossus.lss.mass_function import massFunction
 
 from tandemlens.sky.cosmology import SIGMA_8, set_colossus
 
-_C = 299792.458
+_C = light_speed.to_value("km/s")
 
 
 def sis_dispersion(mass, z, cosmology):

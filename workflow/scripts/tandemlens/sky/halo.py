@@ -4,7 +4,8 @@ import numpy as np
 from colossus.halo.concentration import concentration
 from colossus.halo.mass_adv import changeMassDefinitionCModel
 
-from tandemlens.sky.cosmology import COSMOLOGY, kpc_per_arcsec, set_colossus
+from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
+from tandemlens.sky.cosmology import set_colossus
 from tandemlens.sky.lens import Lens, dpie, external_shear, nfw_halo, project_prolate
 
 #: M200m = 3.081e14 Msun at richness 40 and z = 0.35 (McClintock et al. 2019, abstract); scatter of ln M

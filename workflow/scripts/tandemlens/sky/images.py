@@ -39,7 +39,12 @@ def point_images(lens, grid, alpha, efficiency, sources):
         Signed by parity.
     """
     efficiency, sources = np.asarray(efficiency, float), np.asarray(sources, float).reshape(-1, 2)
-    found = [_triangles_around(grid, alpha, bend, source) for bend, source in zip(efficiency, sources, strict=True)]
+    # no image lies farther from its source than the longest deflection
+    longest = np.sqrt((alpha**2).sum(0).max())
+    found = [
+        _triangles_around(grid, alpha, bend, source, bend * longest)
+        for bend, source in zip(efficiency, sources, strict=True)
+    ]
     owner = np.repeat(np.arange(len(sources)), [len(f) for f in found])
     guesses = np.concatenate([np.zeros((0, 2)), *found])
     images, good = _newton(lens, efficiency[owner], guesses, sources[owner], grid[1] - grid[0])
@@ -145,10 +150,9 @@ def critical_lines(eigenvalue, grid):
     return [grid[0] + step * line[:, ::-1] for line in find_contours(eigenvalue, 0.0)]
 
 
-def _triangles_around(grid, alpha, efficiency, source):
+def _triangles_around(grid, alpha, efficiency, source, reach):
     """Middles of the grid's triangles whose corners, on the source plane, hold the source."""
-    # no image lies farther from its source than the longest deflection
-    reach = efficiency * np.sqrt((alpha**2).sum(0).max()) + 2 * (grid[1] - grid[0])
+    reach = reach + 2 * (grid[1] - grid[0])
     spans = [slice(*np.searchsorted(grid, (v - reach, v + reach))) for v in source]
     near_x, near_y = grid[spans[0]], grid[spans[1]]
     if min(len(near_x), len(near_y)) < 2:

@@ -12,7 +12,7 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from scipy.interpolate import RectBivariateSpline
 
-from tandemlens.sky.cosmology import COSMOLOGY, efficiency
+from tandemlens.base.cosmology import COSMOLOGY, efficiency
 
 #: any source redshift serves to turn masses into angles; its efficiency is divided out
 _Z_REFERENCE = 5.0

@@ -1,23 +1,21 @@
 """The mock survey: simulated lines of sight as a survey of stated seeing and depth would deliver them."""
 
-import zlib
-
 import numpy as np
 import pandas as pd
-from astropy.wcs import WCS
 
 from tandemlens.base.columns import fetch, systems
 from tandemlens.base.columns.registry import expand
 from tandemlens.base.columns.truth import COLUMNS
+from tandemlens.base.cosmology import efficiency
 from tandemlens.base.stack import Cutout, header_text, sanitize, write_stack
-from tandemlens.base.stage import run_targets
-from tandemlens.base.tables import write_table
+from tandemlens.base.stage import run_targets, target_rng
+from tandemlens.base.tables import empty_frame, write_table
 from tandemlens.base.units import njy_per_unit
+from tandemlens.base.wcs import tangent_wcs
 from tandemlens.features.sequence import Bands
-from tandemlens.sky.cosmology import efficiency
 from tandemlens.sky.paint import OVERSAMPLE, Canvas, transfer_functions
 from tandemlens.sky.population import Spectra
-from tandemlens.sky.scene import draw_scene, lensed_images
+from tandemlens.sky.scene import critical_radius, draw_scene, lensed_images
 from tandemlens.survey.psf import moffat
 
 PSF_SIZE = 41
@@ -58,7 +56,7 @@ def render_shard(targets, survey, bands, size_arcsec, seed, seds, outputs, progr
 
         def work(index, target_id):
             target = by_id.loc[target_id]
-            rng = np.random.default_rng([seed, zlib.crc32(target_id.encode())])
+            rng = target_rng(target_id, seed)
             scene, images, facts = _draw(rng, target, survey["mock"], telescope)
             cutout, painted = telescope.observe(scene, target["ra"], target["dec"], rng)
             stack.append(target_id, cutout)
@@ -74,9 +72,7 @@ def render_shard(targets, survey, bands, size_arcsec, seed, seds, outputs, progr
             rows.append({"target_id": row.target_id, "band": band, **facts, **measured, "release": survey["release"]})
     write_table(outputs["table"], pd.DataFrame(rows, columns=[c.name for c in fetch.COLUMNS]), fetch.COLUMNS)
     columns = expand(COLUMNS, bands)
-    names = [c.name for c in columns]
-    frame = pd.concat(truth, ignore_index=True)[names] if truth else pd.DataFrame(columns=names)
-    write_table(outputs["truth"], frame, columns)
+    write_table(outputs["truth"], pd.concat([empty_frame(columns), *truth], ignore_index=True), columns)
     names = [c.name for c in systems.COLUMNS]
     write_table(outputs["systems"], pd.DataFrame(drawn, columns=names), systems.COLUMNS)
 
@@ -91,27 +87,29 @@ def _draw(rng, target, shares, telescope):
     while True:
         tries += 1
         scene = draw_scene(rng, z, richness, wanted != "alone", telescope.size, telescope.spectra)
-        snr = _strong_members(scene, telescope) if wanted != "alone" else pd.Series(dtype=float)
+        alpha = scene.field.on_grid(telescope.search, telescope.search)
+        snr = _strong_members(scene, alpha, telescope) if wanted != "alone" else pd.Series(dtype=float)
         seen = int((snr > _LEAST_SNR).sum())
         tandem = seen >= _LEAST_MEMBERS
         if tandem == (wanted == "tandem") or tries == _TRIES:
             break
-    images = lensed_images(scene, scene.galaxies, telescope.search).assign(snr=snr)
+    images = lensed_images(scene, scene.galaxies, telescope.search, alpha).assign(snr=snr)
     found = "tandem" if tandem else "alone" if wanted == "alone" else "projected"
     why = f"{seen} members of a cluster behind are strongly lensed and above S/N {_LEAST_SNR:g}"
     facts = {"class": found, "label": tandem, "why": why, "tries": tries, "z": z, "richness": richness}
-    return scene, images, {**facts, "n_strong": len(snr), **scene.facts}
+    facts |= {"n_strong": len(snr), "theta_e": critical_radius(scene, telescope.search, alpha)}
+    return scene, images, {**facts, **scene.facts}
 
 
-def _strong_members(scene, telescope):
+def _strong_members(scene, alpha, telescope):
     """Ideal S/N of the strongly lensed members behind, by their place in the list of galaxies."""
     behind = [k for k, g in enumerate(scene.galaxies) if g.kind == "behind"]
-    strong = lensed_images(scene, [scene.galaxies[k] for k in behind], telescope.search)["strong"].to_numpy()
+    strong = lensed_images(scene, [scene.galaxies[k] for k in behind], telescope.search, alpha)["strong"].to_numpy()
     chosen = [k for k, s in zip(behind, strong, strict=True) if s]
     # one alone makes no tandem: its S/N is not worth an image during the search
-    values = [
-        telescope.ideal_snr(scene, scene.galaxies[k]) if len(chosen) >= _LEAST_MEMBERS else np.nan for k in chosen
-    ]
+    if len(chosen) < _LEAST_MEMBERS:
+        return pd.Series(np.nan, index=chosen, dtype=float)
+    values = telescope.ideal_snr(scene, [scene.galaxies[k] for k in chosen])
     return pd.Series(values, index=chosen, dtype=float)
 
 
@@ -162,13 +160,13 @@ class Telescope:
             One row per galaxy.
         """
         canvas = Canvas(self.side, self.scale, len(self.names))
-        gains = self._paint(canvas, scene, scene.galaxies)
+        gains = self._paint(canvas, scene, scene.galaxies, self._bending(scene, canvas))
         # every band's pixel grid lies a little elsewhere, as those of real surveys do
         dither = rng.uniform(-0.5, 0.5, (len(self.names), 2))
         clean = np.maximum(canvas.image(self._transfer, dither), 0)
         variance = self.sigma[:, None, None] ** 2 * (1 + clean / self.sky)
         flux = clean + rng.normal(0, np.sqrt(variance))
-        wcs = tuple(header_text(self._wcs(ra, dec, shift)) for shift in dither)
+        wcs = tuple(header_text(tangent_wcs(ra, dec, (self.side, self.side), self.scale, shift)) for shift in dither)
         cutout = Cutout(self.names, flux, variance, np.zeros(flux.shape, np.uint16), self.psf, wcs)
         rows = [
             {"kind": g.kind, "east": -g.x, "north": g.y, "z": g.z, "magnification": gain}
@@ -177,40 +175,39 @@ class Telescope:
         ]
         return sanitize(cutout), pd.DataFrame(rows)
 
-    def ideal_snr(self, scene, galaxy):
-        """Matched-filter S/N of the lensed light of one galaxy over all bands, against the noise of the sky alone.
+    def ideal_snr(self, scene, galaxies):
+        """Matched-filter S/N of the lensed light of galaxies over all bands, against the noise of the sky alone.
 
         Parameters
         ----------
         scene : Scene
-        galaxy : Galaxy
+        galaxies : list of Galaxy
 
         Returns
         -------
-        float
+        list of float
+            One a galaxy.
         """
-        canvas = Canvas(self.side, self.scale, len(self.names))
-        self._paint(canvas, scene, [galaxy])
-        image = canvas.image(self._transfer) / self.sigma[:, None, None]
-        return float(np.sqrt((image**2).sum()))
+        alpha, out = None, []
+        for galaxy in galaxies:
+            canvas = Canvas(self.side, self.scale, len(self.names))
+            alpha = self._bending(scene, canvas) if alpha is None else alpha
+            self._paint(canvas, scene, [galaxy], alpha)
+            out.append(float(np.linalg.norm(canvas.image(self._transfer) / self.sigma[:, None, None])))
+        return out
 
-    def _paint(self, canvas, scene, galaxies):
-        alpha = scene.field.on_grid(canvas.axis, canvas.axis).astype(np.float32)
+    @staticmethod
+    def _bending(scene, canvas):
+        return scene.field.on_grid(canvas.axis, canvas.axis).astype(np.float32)
+
+    def _paint(self, canvas, scene, galaxies, alpha):
         gains = []
         for galaxy in galaxies:
-            bend = efficiency(scene.lens.z, galaxy.z) if np.isfinite(galaxy.z) else 0.0
+            bend = efficiency(scene.lens.z, galaxy.z)
             gains.append(canvas.add_lensed(galaxy, alpha, bend) if bend > 0 else 1.0)
             if bend == 0:
                 canvas.add(galaxy)
         return gains
-
-    def _wcs(self, ra, dec, shift):
-        wcs = WCS(naxis=2)
-        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-        wcs.wcs.crval = [ra, dec]
-        wcs.wcs.cd = np.diag([-self.scale, self.scale]) / 3600
-        wcs.wcs.crpix = (self.side + 1) / 2 + shift
-        return wcs
 
 
 def _pixel_psf(fwhm, scale):

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.special import exp1
 
+from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.base.units import njy_per_unit
 from tandemlens.features.sequence import read_sed, template_colours
-from tandemlens.sky.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.sky.paint import Galaxy
 
 #: magnitudes are those of the band closest to this, Angstrom

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tandemlens.sky.cosmology import efficiency, kpc_per_arcsec
+from tandemlens.base.cosmology import efficiency, kpc_per_arcsec
 from tandemlens.sky.halo import draw_lens
 from tandemlens.sky.images import eigenvalues, einstein_radius, lens_map, point_images
 from tandemlens.sky.lens import DeflectionField
@@ -21,7 +21,6 @@ _FARTHEST_KPC = 150.0
 _LEAST_GAIN, _LEAST_STRETCH = 3.0, 3.0
 #: images fainter than this fraction of the source do not count as further ones
 _LEAST_IMAGE = 0.5
-_MAP_STEP = 0.25
 
 
 @dataclass
@@ -35,8 +34,7 @@ class Scene:
         Places are unlensed ones.
     field : DeflectionField
     facts : dict
-        Draws of the halo, ``z_behind``, ``richness_behind`` (NaN without a second cluster), ``theta_e`` (arcsec, for
-        that redshift, else for z = 2).
+        Draws of the halo, ``z_behind``, ``richness_behind``, ``offset_behind`` (NaN without a second cluster).
     """
 
     lens: object
@@ -76,14 +74,28 @@ def draw_scene(rng, z, richness, behind, size, spectra):
         galaxies += second
         facts |= more
     galaxies += draw_field(rng, size, spectra)
-    field = DeflectionField(lens, size / 2 + 1)
-    axis = np.arange(-size / 2, size / 2, _MAP_STEP)
-    bend = efficiency(z, facts["z_behind"] if behind else 2.0)
-    facts["theta_e"] = einstein_radius(eigenvalues(field.on_grid(axis, axis), _MAP_STEP, bend)[0], _MAP_STEP)
-    return Scene(lens, galaxies, field, facts)
+    return Scene(lens, galaxies, DeflectionField(lens, size / 2 + 1), facts)
 
 
-def lensed_images(scene, galaxies, axis):
+def critical_radius(scene, axis, alpha):
+    """Einstein radius of a scene for the redshift of the second cluster, else for z = 2.
+
+    Parameters
+    ----------
+    scene, axis, alpha
+        As for `lensed_images`.
+
+    Returns
+    -------
+    float, arcsec
+    """
+    behind = scene.facts["z_behind"]
+    bend = efficiency(scene.lens.z, behind if np.isfinite(behind) else 2.0)
+    step = axis[1] - axis[0]
+    return einstein_radius(eigenvalues(alpha, step, bend)[0], step)
+
+
+def lensed_images(scene, galaxies, axis, alpha):
     """How a lens shows galaxies: number of images, magnification, stretch, and whether that is strong lensing.
 
     Parameters
@@ -92,6 +104,8 @@ def lensed_images(scene, galaxies, axis):
     galaxies : sequence of Galaxy
     axis : (n,) ndarray, arcsec
         Grid both ways on which images are looked for.
+    alpha : (2, n, n) ndarray, arcsec
+        Deflection on it for D_ls / D_s = 1.
 
     Returns
     -------
@@ -99,13 +113,13 @@ def lensed_images(scene, galaxies, axis):
         One row per galaxy: n_images, gain (sum of the magnifications), stretch (axis ratio of the brightest image of a
         round source) and strong. Images fainter than half the source do not count.
     """
-    bends = np.array([efficiency(scene.lens.z, g.z) if np.isfinite(g.z) else 0.0 for g in galaxies])
+    bends = np.array([efficiency(scene.lens.z, g.z) for g in galaxies])
     found = pd.DataFrame({"n_images": 1, "gain": 1.0, "stretch": 1.0, "strong": False}, index=range(len(galaxies)))
     behind = np.flatnonzero(bends > 0)
     if not len(behind):
         return found
     places = np.array([(galaxies[k].x, galaxies[k].y) for k in behind])
-    owner, images, gains = point_images(scene.lens, axis, scene.field.on_grid(axis, axis), bends[behind], places)
+    owner, images, gains = point_images(scene.lens, axis, alpha, bends[behind], places)
     bright = np.abs(gains) > _LEAST_IMAGE
     owner, images, gains = behind[owner[bright]], images[bright], np.abs(gains[bright])
     found.loc[behind, ["n_images", "gain", "stretch"]] = 0, 0.0, np.nan

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from astropy.wcs import WCS
 from scipy.ndimage import zoom
 
 from tandemlens.base.columns.fetch import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import BAD, NO_DATA, SATURATED
-from tandemlens.base.stack import Cutout, header_text, sanitize, write_stack
+from tandemlens.base.interpolate import linear_weights
+from tandemlens.base.stack import Cutout, header_text, resize_psf, sanitize, write_stack
 from tandemlens.base.tables import write_table
+from tandemlens.base.wcs import tangent_wcs
 from tandemlens.survey.calibrate import njy_per_pixel_unit
 from tandemlens.survey.layers import Files
 from tandemlens.survey.noise import checked_variance, sky_model
@@ -150,7 +151,7 @@ class FilesSource:
             ny, nx = (min(side, n) for n in part.flux.shape)
             flux[k, :ny, :nx], variance[k, :ny, :nx] = part.flux[:ny, :nx], part.variance[:ny, :nx]
             mask[k, :ny, :nx] = part.mask[:ny, :nx]
-            psf[k] = _fit_psf(part.psf)
+            psf[k] = resize_psf(part.psf[None], PSF_SIZE)[0]
             wcs.append(header_text(part.wcs))
         return sanitize(Cutout(self._bands, flux, variance, mask, psf, tuple(wcs)))
 
@@ -194,12 +195,7 @@ class FilesSource:
     def _wcs(self, image, spec, target):
         if spec.get("wcs", "file") == "file":
             return image.wcs()
-        wcs = WCS(naxis=2)
-        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-        wcs.wcs.crval = [target["ra"], target["dec"]]
-        wcs.wcs.cd = np.diag([-1, 1]) * self._survey["pixel_scale"] / 3600
-        wcs.wcs.crpix = [(image.shape[1] + 1) / 2, (image.shape[0] + 1) / 2]
-        return wcs
+        return tangent_wcs(target["ra"], target["dec"], image.shape, self._survey["pixel_scale"])
 
     def _survey_mask(self, target, band, window, shape):
         spec = self._specs[band]["mask"]
@@ -300,8 +296,7 @@ class _SkyMap:
         out = self._coarse
         for axis, (piece, start) in enumerate(zip(part, self._start, strict=True)):
             n = out.shape[axis]
-            place = np.clip((np.arange(piece.start, piece.stop) - start) / _SKY_STEP, 0, n - 1)
-            weight = np.maximum(1 - np.abs(place[:, None] - np.arange(n)), 0)
+            weight = linear_weights((np.arange(piece.start, piece.stop) - start) / _SKY_STEP, n)
             out = np.moveaxis(np.tensordot(weight, out, (1, axis)), 0, axis)
         return out
 
@@ -353,15 +348,3 @@ class _Window:
             middle = int(np.clip(round(centre / (_FIELD // 4)) * (_FIELD // 4), _FIELD // 2, n - _FIELD // 2))
             out.append(slice(middle - _FIELD // 2, middle + _FIELD // 2))
         return tuple(out)
-
-
-def _fit_psf(psf):
-    """Pad or cut a centred PSF to the size of the stack."""
-    have = psf.shape[0]
-    if have < PSF_SIZE:
-        pad = (PSF_SIZE - have) // 2
-        psf = np.pad(psf, pad)
-    elif have > PSF_SIZE:
-        cut = (have - PSF_SIZE) // 2
-        psf = psf[cut : have - cut, cut : have - cut]
-    return psf / psf.sum()

@@ -8,7 +8,7 @@ from photutils.geometry import circular_overlap_grid
 from scipy.ndimage import map_coordinates
 
 from tandemlens.base.errors import DataError
-from tandemlens.base.robust import robust_sigma
+from tandemlens.base.robust import MAD_TO_SIGMA, robust_sigma
 
 #: wings of ground-based seeing
 MOFFAT_BETA = 3.0
@@ -301,7 +301,7 @@ def _star_stamp(image, segments, valid, star, label, half):
 
 def _combine(stamps):
     middle = np.median(stamps, axis=0)
-    spread = 1.4826 * np.median(np.abs(stamps - middle), axis=0) + 1e-9
+    spread = MAD_TO_SIGMA * np.median(np.abs(stamps - middle), axis=0) + 1e-9
     inside = np.abs(stamps - middle) <= 3 * spread
     return np.where(inside, stamps, 0).sum(0) / np.maximum(inside.sum(0), 1)
 

@@ -33,6 +33,22 @@ class Column:
     ucd: str = ""
 
 
+def adjacent_pairs(bands):
+    """Names of the colours between neighbouring bands.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        In wavelength order.
+
+    Returns
+    -------
+    list of str
+        ``b1_b2``, bluer first.
+    """
+    return [f"{a}_{b}" for a, b in pairwise(bands)]
+
+
 def expand(columns, bands):
     """Replace the ``{band}`` and ``{colour}`` templates by the bands of a run.
 
@@ -46,7 +62,7 @@ def expand(columns, bands):
     -------
     list of Column
     """
-    pairs = [f"{a}_{b}" for a, b in pairwise(bands)]
+    pairs = adjacent_pairs(bands)
     out = []
     for column in columns:
         if "{band}" in column.name:
