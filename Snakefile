@@ -16,4 +16,7 @@ rule all:
     input:
         f"{RESULTS}/catalogue/candidates.parquet",
         f"{RESULTS}/report/index.html",
+        [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
+        per_shard("features.parquet", "train"),
+        per_shard("scores/colour.parquet", "known"),
     localrule: True

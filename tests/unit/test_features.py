@@ -20,6 +20,7 @@ BANDS = Bands(("g", "r", "i"), (4800, 6220, 7540), (1400, 1400, 1300))
 COLOUR = {"floor_mag": 0.03, "min_snr": 5, "max_segments": 8, "null_draws": 200}
 CFG = {"dz_min": 0.1, "z_max": 1.4, "radius_arcsec": 40, "colour": COLOUR, "seed": 1, "pixel_scale": 0.25}
 CFG |= {"bands": list(BANDS.names), "wavelength": list(BANDS.wavelength), "width": list(BANDS.width)}
+CFG |= {"filter": [None] * 3}
 TARGET = pd.Series({"z": 0.3, "richness": 40.0})
 SKY = _Sky(BANDS, SED, sequence_colours(SED, BANDS, _Z))
 

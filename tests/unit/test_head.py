@@ -135,6 +135,7 @@ CFG = {
     "null_draws": 200,
     "bands": ["g", "r", "i"],
     "wavelength": [4800, 6200, 7500],
+    "filter": [None] * 3,
     "width": [1300, 1300, 1300],
     "seed": 1,
 }

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from tandemlens.base.cosmology import COSMOLOGY, efficiency
 from tandemlens.sky.images import critical_lines, eigenvalues, einstein_radius, magnification, point_images
 from tandemlens.sky.lens import DeflectionField, Lens, dpie, external_shear, nfw_halo, project_prolate
+from tandemlens.sky.planes import TwoPlanes
 
 Z_LENS, Z_SOURCE = 0.3, 1.0
 ETA = efficiency(Z_LENS, Z_SOURCE)
@@ -96,6 +97,25 @@ def test_a_source_in_front_is_not_bent():
     assert 0 < efficiency(0.5, 0.6) < efficiency(0.5, 2.0) < 1
 
 
+Z_BACK, Z_FAR = 0.7, 2.0
+
+
+def random_back():
+    rng = np.random.default_rng(8)
+    halo = nfw_halo(Z_BACK, 4e14, 5.0, 0.7, 1.0, 3.0, -2.0)
+    return Lens(Z_BACK, [halo, dpie(Z_BACK, 280.0, 0.05, 10.0, rng.uniform(-0.1, 0.1, 2), 3.0, -2.0)])
+
+
+def multi_plane(planes, z_source):
+    """Model and parameters of lenstronomy, whose strengths are those for the source."""
+    masses = [(lens.z, m) for lens in (planes.front, planes.back) for m in lens.masses]
+    model = LensModel(
+        [m.profile for _, m in masses], multi_plane=True, z_source=z_source, cosmo=COSMOLOGY,
+        lens_redshift_list=[z for z, _ in masses],
+    )  # fmt: skip
+    return model, [scale_strength(m, efficiency(z, z_source)) for z, m in masses]
+
+
 def random_lens(rng, n_members=8):
     q, area = project_prolate(rng.uniform(0.4, 0.8), np.arccos(rng.uniform()))
     halo = nfw_halo(
@@ -149,7 +169,7 @@ def test_images_agree_with_the_solver_of_lenstronomy():
     assert compared > 250
 
 
-def scale_strength(mass):
+def scale_strength(mass, eta=ETA):
     strength = {
         "NFW_ELLIPSE_CSE": ("alpha_Rs",),
         "PJAFFE_ELLIPSE_POTENTIAL": ("sigma0",),
@@ -157,7 +177,7 @@ def scale_strength(mass):
     }
     parameters = dict(mass.parameters)
     for name in strength[mass.profile]:
-        parameters[name] *= ETA
+        parameters[name] *= eta
     return parameters
 
 
@@ -172,6 +192,84 @@ def test_two_planes_at_one_redshift_are_one_plane():
     many = model.ray_shooting(x, y, [scale_strength(halo), scale_strength(bcg)])
     alpha = Lens(Z_LENS, [halo, bcg]).deflection(x, y)
     np.testing.assert_allclose(many, [x - ETA * alpha[0], y - ETA * alpha[1]], atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Cosmology is provided")
+def test_two_planes_are_those_of_lenstronomy():
+    rng = np.random.default_rng(11)
+    planes = TwoPlanes(random_lens(rng, 4), random_back(), Z_FAR)
+    model, parameters = multi_plane(planes, Z_FAR)
+    x, y = rng.uniform(-40, 40, (2, 300))
+    alpha = planes.deflection(x, y)
+    np.testing.assert_allclose([x - alpha[0], y - alpha[1]], model.ray_shooting(x, y, parameters), atol=1e-8)
+    # their derivatives are finite differences: twice the place, once the size of the step
+    expected = 1 / model.magnification(x, y, parameters)
+    found = 1 / magnification(planes, 1.0, np.column_stack([x, y]))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Cosmology is provided")
+def test_images_through_two_planes_agree_with_the_solver_of_lenstronomy():
+    rng = np.random.default_rng(12)
+    grid = np.arange(-45, 45.01, PIXEL)
+    compared = 0
+    for _ in range(6):
+        planes = TwoPlanes(random_lens(rng, 3), random_back(), Z_FAR)
+        source = rng.normal(0, 3, 2)
+        alpha = planes.on_grid(DeflectionField(planes.front, 46), DeflectionField(planes.back, 46), grid, grid)
+        _, images, gain = point_images(planes, grid, alpha, np.ones(1), [source])
+        shot = images - np.column_stack(planes.deflection(*images.T))
+        np.testing.assert_allclose(shot, np.tile(source, (len(images), 1)), atol=1e-4)
+        model, parameters = multi_plane(planes, Z_FAR)
+        x, y = LensEquationSolver(model).image_position_from_source(
+            *source, parameters, min_distance=0.5, search_window=90, precision_limit=1e-10, num_iter_max=200
+        )
+        theirs = model.magnification(x, y, parameters)
+        for place, mu in zip(np.column_stack([x, y]), theirs, strict=True):
+            if not 1 < abs(mu) < 50:
+                continue
+            nearest = np.argmin(np.hypot(*(images - place).T))
+            assert np.hypot(*(images[nearest] - place)) < 1e-3
+            assert gain[nearest] == pytest.approx(mu, rel=0.01)
+            compared += 1
+    assert compared >= 6
+
+
+def test_two_planes_at_one_redshift_are_their_sum():
+    rng = np.random.default_rng(13)
+    one, two = random_lens(rng, 2), random_lens(rng, 2)
+    planes, both = TwoPlanes(one, two, Z_SOURCE), Lens(Z_LENS, [*one.masses, *two.masses])
+    x, y = rng.uniform(-30, 30, (2, 50))
+    np.testing.assert_allclose(planes.deflection(x, y), ETA * np.array(both.deflection(x, y)), atol=1e-9)
+    np.testing.assert_allclose(planes.jacobian(x, y), ETA * both.jacobian(x, y), atol=1e-9)
+
+
+def test_a_source_between_the_planes_sees_the_first_alone():
+    front = random_lens(np.random.default_rng(14), 2)
+    planes = TwoPlanes(front, random_back(), 0.5)
+    expected = efficiency(Z_LENS, 0.5) * np.array(front.deflection(4.0, -7.0))
+    np.testing.assert_allclose(planes.deflection(4.0, -7.0), expected, atol=1e-12)
+
+
+def test_the_second_plane_on_a_grid_is_the_exact_one():
+    rng = np.random.default_rng(15)
+    axis = np.arange(-30, 30.01, 0.3)
+    for _ in range(3):
+        planes = TwoPlanes(random_lens(rng, 5), random_back(), Z_FAR)
+        found = planes.on_grid(DeflectionField(planes.front, 32), DeflectionField(planes.back, 32), axis, axis)
+        exact = planes.deflection(axis[None], axis[:, None])
+        # an error of the first plane, below 1e-3, moves the ray on the second
+        assert np.abs(found - exact).max() < 2e-3
+        alpha = np.array(planes.front.deflection(axis[None], axis[:, None]))
+        second = planes.second_on_grid(DeflectionField(planes.back, 32), axis, axis, alpha)
+        between = efficiency(Z_LENS, Z_BACK)
+        place = axis[None] - between * alpha[0], axis[:, None] - between * alpha[1]
+        assert np.abs(second - planes.back.deflection(*place)).max() < 1e-3
+
+
+def test_the_order_of_planes_is_checked():
+    with pytest.raises(ValueError, match=r"back lens at z = 0\.3 is nearer than the front lens at z = 0\.7"):
+        TwoPlanes(random_back(), Lens(Z_LENS, []), Z_FAR)
 
 
 def test_a_prolate_halo_keeps_its_mass():

@@ -1,4 +1,4 @@
-"""Catalogue, exports, page, manual and the mock survey."""
+"""Catalogue, exports, page and manual."""
 
 import numpy as np
 import pandas as pd
@@ -8,16 +8,14 @@ from astropy.table import Table
 
 from places import ROOT
 from tandemlens.base.columns.candidates import COLUMNS
-from tandemlens.base.config import load_schema, load_survey, validate_settings
+from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.manual import fill_manual
-from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue.exports import write_exports
 from tandemlens.catalogue.figures import composite, rgb_bands
-from tandemlens.features.sequence import Bands, read_sed, second_sequence, sequence_colours, template_colours
-from tandemlens.sky.mock import render_shard
+from tandemlens.features.sequence import Bands, Sed, read_sed, second_sequence, sequence_colours, template_colours
 
-SEDS = {name: str(ROOT / f"resources/seds/{name}.csv") for name in ("elliptical", "spiral")}
+SEDS = {p.stem: str(p) for p in sorted((ROOT / "resources/seds").glob("*.csv"))}
 GRIZ = Bands(tuple("griz"), (4800, 6220, 7540, 8690), (1400, 1400, 1300, 1050))
 
 
@@ -81,7 +79,7 @@ def test_three_bands_of_any_number():
 
 def test_template_colours_of_a_flat_spectrum_are_zero():
     wave = np.linspace(100, 30000, 4000)
-    colours = template_colours((wave, 1 / wave**2), [0.0, 0.7], GRIZ)
+    colours = template_colours(Sed(wave, 1 / wave[None] ** 2, np.zeros(1)), [0.0, 0.7], GRIZ)
     np.testing.assert_allclose(colours, 0, atol=1e-3)
 
 
@@ -126,70 +124,3 @@ def test_a_sequence_in_front_is_not_behind():
     assert np.isnan(lam(np.random.default_rng(1), 15, z_lens=np.nan)[0])
     found = [lam(np.random.default_rng(k), 15, z_lens=0.8)[1] for k in range(10)]
     assert np.median(found) < 1.5
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mock")
-    survey = load_survey("mock", ROOT / "config/surveys", load_schema(ROOT / "config/schemas/survey.schema.yaml"))
-    survey["mock"] = {"tandem": 0.5, "projected": 0.3}
-    row = {"ra": 150.0, "dec": 2.0, "z": 0.3, "richness": 90.0}
-    targets = pd.DataFrame([{"target_id": f"m{k}-00000000", **row} for k in range(3)])
-
-    def render(name, chosen):
-        out = {part: folder / f"{name}.{part}" for part in ("stack", "table", "truth", "systems")}
-        render_shard(targets.iloc[chosen], survey, ["g", "r", "i"], 50, 7, SEDS, out, lambda done, total: None)
-        tables = (read_table(out[part]) for part in ("table", "truth", "systems"))
-        with read_stack(out["stack"]) as stack:
-            return {t: stack[k] for k, t in enumerate(stack.target_ids)}, *tables
-
-    return render
-
-
-def test_mock_flux_is_the_painted_flux(rendered):
-    stack, _, truth, _ = rendered("flux", [0, 1, 2])
-    for target_id, cutout in stack.items():
-        inside = np.maximum(truth["east"].abs(), truth["north"].abs()) < 25
-        total, painted = cutout.flux[1].sum(), truth.loc[inside & (truth["target_id"] == target_id), "flux_r"].sum()
-        # Halos leave the frame of 50 arcsec.
-        assert 0.6 < total / painted < 1.1
-
-
-def test_mock_tandems_are_what_their_label_says(rendered, tmp_path):
-    """A tandem has two members of one cluster behind that are strongly lensed and seen; nothing else is labelled."""
-    _, _, truth, systems = rendered("label", list(range(3)))
-    assert set(systems["class"]) <= {"tandem", "projected", "alone"}
-    for row in systems.itertuples():
-        behind = truth[(truth["target_id"] == row.target_id) & (truth["kind"] == "behind")]
-        seen = behind["strong"] & (behind["snr"] > 5)
-        assert row.label == (seen.sum() >= 2) == (row._2 == "tandem")
-        assert (len(behind) > 0) == np.isfinite(row.z_behind)
-        assert (behind["z"] > row.z).all()
-        assert behind["z"].nunique() <= 1
-
-
-def test_mock_members_share_the_colour_of_their_sequence(rendered):
-    _, _, truth, _ = rendered("colour", [0])
-    members = truth[truth["kind"] == "member"]
-    colour = -2.5 * np.log10(members["flux_g"] / members["flux_r"])
-    red = colour[colour > np.median(colour) - 0.15]
-    assert len(red) > 0.6 * len(colour)
-    assert red.std() < 0.1
-
-
-def test_mock_noise_is_the_stated_variance(rendered):
-    stack, _, _, _ = rendered("noise", [0])
-    cutout = next(iter(stack.values()))
-    dark = cutout.variance[0] < np.quantile(cutout.variance[0], 0.2)
-    assert cutout.flux[0][dark].std() == pytest.approx(np.sqrt(cutout.variance[0][dark].mean()), rel=0.15)
-
-
-def test_mock_does_not_depend_on_neighbours_in_the_shard(rendered):
-    alone, *_ = rendered("alone", [1])
-    together, *_ = rendered("together", [2, 1, 0])
-    np.testing.assert_array_equal(alone["m1-00000000"].flux, together["m1-00000000"].flux)
-
-
-def test_mock_says_that_it_is_simulated(rendered):
-    _, facts, _, _ = rendered("facts", [0])
-    assert facts["release"].str.startswith("simulated").all()

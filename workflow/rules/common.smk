@@ -10,6 +10,13 @@ sys.path.insert(0, str(SCRIPTS))
 from tandemlens.base.config import load_schema, load_survey, validate_settings
 from tandemlens.base.digest import code_digest
 from tandemlens.base.errors import TandemlensError
+from tandemlens.base.samples import (
+    choose_bands,
+    release_name,
+    twin_classes,
+    used_settings,
+)
+from tandemlens.sky.check import check_sample
 from tandemlens.survey.plan import load_plan
 
 try:
@@ -22,15 +29,22 @@ try:
         ROOT / "config/surveys",
         load_schema(ROOT / "config/schemas/survey.schema.yaml"),
     )
+    BANDS = choose_bands(
+        SETTINGS["samples"]["search"]["bands"], SURVEY_NAME, list(SURVEY["bands"])
+    )
+    SEDS = {p.stem: str(p) for p in sorted(Path("resources/seds").glob("*.csv"))}
+    for name, settings in SETTINGS["samples"].items():
+        check_sample(name, settings, SURVEY_NAME, SURVEY, BANDS, SEDS)
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
 RESULTS = SETTINGS["results"]
 DATA = SETTINGS["data"]
-BANDS = SETTINGS["samples"]["search"]["bands"] or list(SURVEY["bands"])
-SAMPLE = "search"
-ROAD = f"{RESULTS}/{SURVEY_NAME}/{SAMPLE}"
-TARGETS = f"{ROAD}/targets.parquet"
+ROAD = f"{RESULTS}/{SURVEY_NAME}/{{sample}}"
+PIXELS = {name: s["pixels"] for name, s in SETTINGS["samples"].items()}
+SIMULATED = [name for name, pixels in PIXELS.items() if pixels != "survey"]
+#: what an injected sample paints on is a sample of its own, which is only fetched
+CANVAS = "_canvas"
 
 
 def in_data(path):
@@ -42,27 +56,72 @@ def code(script):
     return code_digest(SCRIPTS / f"{script}.py", SCRIPTS)
 
 
-def plan_settings():
-    targets = dict(SETTINGS["samples"][SAMPLE]["targets"])
-    return {**targets, "catalogue": in_data(targets["catalogue"])}
+def targets_of(sample):
+    return f"{RESULTS}/{SURVEY_NAME}/{sample}/targets.parquet"
 
 
-try:
-    unknown = [band for band in BANDS if band not in SURVEY["bands"]]
-    if unknown:
-        raise TandemlensError(
-            f"config.samples.search.bands: {unknown} are not bands of survey {SURVEY_NAME}; it has {', '.join(SURVEY['bands'])}"
-        )
-    SHARDS = load_plan(
-        plan_settings(), TARGETS, code("targets"), workflow.is_main_process
+def plan_of(sample, settings, twins):
+    """Shards of a sample with the digest of their rows; its cleaned targets are written beside."""
+    targets = {
+        **settings["targets"],
+        "catalogue": in_data(settings["targets"]["catalogue"]),
+    }
+    classes = twin_classes(settings) if twins else ()
+    return load_plan(
+        targets,
+        targets_of(sample),
+        code("targets"),
+        workflow.is_main_process,
+        classes,
     )
+
+
+SHARDS = {}
+try:
+    for name, settings in SETTINGS["samples"].items():
+        SHARDS[name] = plan_of(name, settings, True)
+        if PIXELS[name] == "injected":
+            SHARDS[name + CANVAS] = plan_of(name + CANVAS, settings, False)
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
 
+def samples_with(*pixels):
+    """Names of the samples of these pixels as a pattern; one that matches nothing where there are none."""
+    names = [name for name, kind in PIXELS.items() if kind in pixels]
+    if "survey" in pixels:
+        names += [name for name in SHARDS if name.endswith(CANVAS)]
+    return "|".join(names) or "-"
+
+
+def shard_rows(wildcards):
+    return SHARDS[wildcards.sample][wildcards.shard]
+
+
 def band_facts(*names):
-    """The named facts of every band in use, in wavelength order."""
-    return {name: [SURVEY["bands"][band][name] for band in BANDS] for name in names}
+    """The named facts of every band in use, in wavelength order; None for what a band does not say."""
+    return {name: [SURVEY["bands"][band].get(name) for band in BANDS] for name in names}
+
+
+def simulation(wildcards):
+    """What decides the pixels of a simulated or injected sample."""
+    return {
+        "survey": SURVEY,
+        "bands": BANDS,
+        "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
+        "seed": SETTINGS["seed"],
+        "simulate": used_settings(SETTINGS["samples"][wildcards.sample]["simulate"]),
+    }
+
+
+def cosmos_files(wildcards):
+    """The files of the real galaxies that give lensed sources their shapes, as inputs."""
+    folder = SETTINGS["samples"][wildcards.sample]["simulate"]["cosmos"]
+    return sorted(map(str, Path(in_data(folder)).rglob("*.fits"))) if folder else []
+
+
+def release_of(sample):
+    return release_name(SURVEY["release"], PIXELS[sample])
 
 
 def survey_files(wildcards):
@@ -86,10 +145,19 @@ def survey_files(wildcards):
     )
 
 
-def per_shard(name):
-    return expand(f"{ROAD}/{{shard}}/{name}", shard=sorted(SHARDS))
+def per_shard(name, sample="search"):
+    """A product of every shard of a sample; none of a sample that the run does not have."""
+    return [
+        f"{RESULTS}/{SURVEY_NAME}/{sample}/{shard}/{name}"
+        for shard in sorted(SHARDS.get(sample, {}))
+    ]
+
+
+def simulated_shards(name):
+    return [path for sample in SIMULATED for path in per_shard(name, sample)]
 
 
 wildcard_constraints:
     shard=r"hp\d+_\d+",
     head=r"[a-z]+",
+    sample=r"[a-z_]+",

@@ -8,9 +8,9 @@ rule measure:
         photometry=f"{ROAD}/{{shard}}/photometry.parquet",
         table=f"{ROAD}/{{shard}}/measure.parquet",
     log:
-        f"{RESULTS}/logs/measure/{{shard}}.log",
+        f"{RESULTS}/logs/measure/{{sample}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/measure/{{shard}}.jsonl"
+        f"{RESULTS}/benchmarks/measure/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
     params:
@@ -30,9 +30,9 @@ rule features:
     output:
         f"{ROAD}/{{shard}}/features.parquet",
     log:
-        f"{RESULTS}/logs/features/{{shard}}.log",
+        f"{RESULTS}/logs/features/{{sample}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/features/{{shard}}.jsonl"
+        f"{RESULTS}/benchmarks/features/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
     params:
@@ -41,7 +41,7 @@ rule features:
             **SETTINGS["features"],
             "colour": SETTINGS["colour"],
             "bands": BANDS,
-            **band_facts("wavelength", "width"),
+            **band_facts("wavelength", "width", "filter"),
             "pixel_scale": SURVEY["pixel_scale"],
             "seed": SETTINGS["seed"],
         },

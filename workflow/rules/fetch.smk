@@ -1,25 +1,25 @@
-if SURVEY["source"] == "files":
-
-    rule fetch:
-        input:
-            targets=f"{ROAD}/{{shard}}/targets.parquet",
-            images=survey_files,
-        output:
-            stack=f"{ROAD}/{{shard}}/cutouts.h5",
-            table=f"{ROAD}/{{shard}}/fetch.parquet",
-        log:
-            f"{RESULTS}/logs/fetch/{{shard}}.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/fetch/{{shard}}.jsonl"
-        conda:
-            "../../envs/sky.yaml"
-        params:
-            code=code("fetch"),
-            cfg={
-                "survey": SURVEY,
-                "bands": BANDS,
-                "data": DATA,
-                "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
-            },
-        script:
-            "../scripts/fetch.py"
+rule fetch:
+    input:
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+        images=survey_files,
+    output:
+        stack=f"{ROAD}/{{shard}}/cutouts.h5",
+        table=f"{ROAD}/{{shard}}/fetch.parquet",
+    log:
+        f"{RESULTS}/logs/fetch/{{sample}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch/{{sample}}/{{shard}}.jsonl"
+    wildcard_constraints:
+        sample=samples_with("survey"),
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("fetch"),
+        cfg={
+            "survey": SURVEY,
+            "bands": BANDS,
+            "data": DATA,
+            "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
+        },
+    script:
+        "../scripts/fetch.py"

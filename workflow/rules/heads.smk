@@ -29,9 +29,9 @@ rule score_colour:
     output:
         f"{ROAD}/{{shard}}/scores/colour.parquet",
     log:
-        f"{RESULTS}/logs/score_colour/{{shard}}.log",
+        f"{RESULTS}/logs/score_colour/{{sample}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/score_colour/{{shard}}.jsonl"
+        f"{RESULTS}/benchmarks/score_colour/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
     params:
@@ -39,7 +39,7 @@ rule score_colour:
         cfg={
             **SETTINGS["colour"],
             "bands": BANDS,
-            **band_facts("wavelength", "width"),
+            **band_facts("wavelength", "width", "filter"),
             "seed": SETTINGS["seed"],
         },
     script:

@@ -5,9 +5,9 @@ rule match:
         stack=f"{ROAD}/{{shard}}/matched.h5",
         table=f"{ROAD}/{{shard}}/match.parquet",
     log:
-        f"{RESULTS}/logs/match/{{shard}}.log",
+        f"{RESULTS}/logs/match/{{sample}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/match/{{shard}}.jsonl"
+        f"{RESULTS}/benchmarks/match/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
     params:
@@ -26,9 +26,9 @@ rule segment:
         images=f"{ROAD}/{{shard}}/segments.h5",
         table=f"{ROAD}/{{shard}}/segment.parquet",
     log:
-        f"{RESULTS}/logs/segment/{{shard}}.log",
+        f"{RESULTS}/logs/segment/{{sample}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/segment/{{shard}}.jsonl"
+        f"{RESULTS}/benchmarks/segment/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
     params:

@@ -1,6 +1,6 @@
 rule catalogue:
     input:
-        targets=TARGETS,
+        targets=targets_of("search"),
         tandems=(
             in_data(SETTINGS["tandems"]["catalogue"])
             if SETTINGS["tandems"]["catalogue"]
@@ -52,7 +52,36 @@ rule report:
             **SETTINGS["report"],
             "pixel_scale": SURVEY["pixel_scale"],
             "survey": SURVEY_NAME,
-            "release": SURVEY["release"],
+            "release": release_of("search"),
         },
     script:
         "../scripts/report.py"
+
+
+rule simulation:
+    input:
+        matched=simulated_shards("matched.h5"),
+        segments=simulated_shards("segments.h5"),
+        systems=simulated_shards("systems.parquet"),
+        truth=simulated_shards("truth.parquet"),
+        images=simulated_shards("images.parquet"),
+        curves=simulated_shards("curves.parquet"),
+        template="workflow/report/simulation.html.j2",
+    output:
+        f"{RESULTS}/report/simulation.html",
+    log:
+        f"{RESULTS}/logs/simulation.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulation.jsonl"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("simulation"),
+        cfg={
+            **SETTINGS["report"],
+            "pixel_scale": SURVEY["pixel_scale"],
+            "survey": SURVEY_NAME,
+            "releases": {name: release_of(name) for name in SIMULATED},
+        },
+    script:
+        "../scripts/simulation.py"

@@ -1,28 +1,54 @@
-if SURVEY["source"] == "mock":
+rule render:
+    input:
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+        seds=list(SEDS.values()),
+        cosmos=cosmos_files,
+    output:
+        stack=f"{ROAD}/{{shard}}/cutouts.h5",
+        table=f"{ROAD}/{{shard}}/fetch.parquet",
+        systems=f"{ROAD}/{{shard}}/systems.parquet",
+        truth=f"{ROAD}/{{shard}}/truth.parquet",
+        images=f"{ROAD}/{{shard}}/images.parquet",
+        curves=f"{ROAD}/{{shard}}/curves.parquet",
+    log:
+        f"{RESULTS}/logs/render/{{sample}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/render/{{sample}}/{{shard}}.jsonl"
+    wildcard_constraints:
+        sample=samples_with("simulated"),
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("render"),
+        cfg=simulation,
+    script:
+        "../scripts/render.py"
 
-    rule render:
-        input:
-            targets=f"{ROAD}/{{shard}}/targets.parquet",
-            elliptical="resources/seds/elliptical.csv",
-            spiral="resources/seds/spiral.csv",
-        output:
-            stack=f"{ROAD}/{{shard}}/cutouts.h5",
-            table=f"{ROAD}/{{shard}}/fetch.parquet",
-            truth=f"{ROAD}/{{shard}}/truth.parquet",
-            systems=f"{ROAD}/{{shard}}/systems.parquet",
-        log:
-            f"{RESULTS}/logs/render/{{shard}}.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/render/{{shard}}.jsonl"
-        conda:
-            "../../envs/sky.yaml"
-        params:
-            code=code("render"),
-            cfg={
-                "survey": SURVEY,
-                "bands": BANDS,
-                "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
-                "seed": SETTINGS["seed"],
-            },
-        script:
-            "../scripts/render.py"
+
+rule inject:
+    input:
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+        canvases=f"{ROAD}_canvas/{{shard}}/cutouts.h5",
+        fetched=f"{ROAD}_canvas/{{shard}}/fetch.parquet",
+        seds=list(SEDS.values()),
+        cosmos=cosmos_files,
+    output:
+        stack=f"{ROAD}/{{shard}}/cutouts.h5",
+        table=f"{ROAD}/{{shard}}/fetch.parquet",
+        systems=f"{ROAD}/{{shard}}/systems.parquet",
+        truth=f"{ROAD}/{{shard}}/truth.parquet",
+        images=f"{ROAD}/{{shard}}/images.parquet",
+        curves=f"{ROAD}/{{shard}}/curves.parquet",
+    log:
+        f"{RESULTS}/logs/inject/{{sample}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/inject/{{sample}}/{{shard}}.jsonl"
+    wildcard_constraints:
+        sample=samples_with("injected"),
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("inject"),
+        cfg=simulation,
+    script:
+        "../scripts/inject.py"

@@ -1,16 +1,16 @@
 rule targets:
     input:
-        ancient(TARGETS),
+        ancient(f"{ROAD}/targets.parquet"),
     output:
         f"{ROAD}/{{shard}}/targets.parquet",
     log:
-        f"{RESULTS}/logs/targets/{{shard}}.log",
+        f"{RESULTS}/logs/targets/{{sample}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/targets/{{shard}}.jsonl"
+        f"{RESULTS}/benchmarks/targets/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
     params:
         code=code("targets"),
-        rows=lambda wildcards: SHARDS[wildcards.shard],
+        rows=shard_rows,
     script:
         "../scripts/targets.py"

@@ -1,18 +1,16 @@
 """Simulated cutouts of a shard."""
 
+from pathlib import Path
+
 from tandemlens.base.job import job
 from tandemlens.base.tables import read_table
-from tandemlens.sky.mock import render_shard
+from tandemlens.sky.simulate import render_shard
 
 with job(snakemake) as progress:
-    cfg = snakemake.params.cfg
     render_shard(
         read_table(snakemake.input.targets),
-        cfg["survey"],
-        cfg["bands"],
-        cfg["size_arcsec"],
-        cfg["seed"],
-        {name: snakemake.input.get(name) for name in ("elliptical", "spiral")},
+        snakemake.params.cfg,
+        {Path(p).stem: p for p in snakemake.input.get("seds")},
         dict(snakemake.output.items()),
         progress,
     )

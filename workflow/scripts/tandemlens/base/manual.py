@@ -5,7 +5,7 @@ import json
 _START, _END = "<!-- settings: made from config/schemas by `make manual` -->", "<!-- end of settings -->"
 
 
-def settings_table(schema, prefix=""):
+def settings_table(schema, prefix="", told=()):
     """Rows of every setting below a schema: key, default, allowed values, meaning.
 
     Parameters
@@ -14,16 +14,20 @@ def settings_table(schema, prefix=""):
         JSON schema without references (`tandemlens.base.config.load_schema`).
     prefix : str
         Dotted key of the schema itself.
+    told : sequence of (str, dict)
+        Keys and schemas of sections told before; one that is the same again takes a single row.
 
     Returns
     -------
     list of (str, str, str, str)
     """
-    rows = []
+    rows, told = [], list(told)
     for key, part in schema.get("properties", {}).items():
         name = f"{prefix}.{key}" if prefix else key
         if part.get("type") == "object" and "properties" in part:
-            rows += settings_table(part, name)
+            same = next((k for k, p in told if p == part), None)
+            rows += [(name, "", "object", f"As `{same}`.")] if same else settings_table(part, name, told)
+            told += [(f"{name}.{k}", p) for k, p in part["properties"].items()] + [(name, part)]
         else:
             rows.append((name, _default(part, schema, key), _allowed(part), part.get("description", "")))
     return rows

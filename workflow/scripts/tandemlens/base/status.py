@@ -17,6 +17,7 @@ STATUS = {
     "bad_psf": "the point-spread function is unusable and could not be replaced",
     "too_small": "the image is smaller than the point-spread function needs",
     "too_few_bands": "fewer than two bands are usable, so no colour exists",
+    "cannot_paint": "a simulated system cannot be painted: no redshift behind the lens, or an uneven pixel grid",
     "stage_failed": "a stage met an unforeseen error on this target; the reason names it",
     "no_segments": "fewer than two arc-like segments with a measured colour, so nothing can be compared",
 }

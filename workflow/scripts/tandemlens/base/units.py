@@ -15,7 +15,7 @@ def njy_per_unit(zero_point):
 
     Parameters
     ----------
-    zero_point : float
+    zero_point : float or ndarray
         AB magnitude of one image unit.
 
     Returns
@@ -23,7 +23,7 @@ def njy_per_unit(zero_point):
     float
         nJy per image unit, ``10**(0.4 (31.4 - zero_point))``.
     """
-    return float(10.0 ** (0.4 * (AB_ZERO_POINT_NOMINAL - zero_point)))
+    return 10.0 ** (0.4 * (AB_ZERO_POINT_NOMINAL - zero_point))
 
 
 def asinh_mag(flux, flux_err):

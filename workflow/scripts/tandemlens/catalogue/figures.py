@@ -76,14 +76,26 @@ def picture_composite(cutout, stamp, mark=None):
     str
         PNG as base64 text.
     """
+    figure, axes = new_axes()
+    draw_composite(axes, cutout, stamp, mark)
+    return png(figure)
+
+
+def draw_composite(axes, cutout, stamp, mark=None):
+    """Colour picture of a matched system on given axes.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    cutout, stamp, mark
+        As for `picture_composite`.
+    """
     red, green, blue = rgb_bands(cutout.usable())
     planes = cutout.flux[[red, green, blue]][(slice(None), *stamp)]
     noise = [np.sqrt(np.median(cutout.variance[k][cutout.mask[k] == 0])) for k in (red, green, blue)]
-    figure, axes = _axes()
     axes.imshow(composite(planes, np.array(noise)), origin="lower", interpolation="nearest")
     names = " ".join(cutout.bands[k] for k in (red, green, blue))
     axes.text(0.03, 0.03, f"{mark or ''}{names}", color="white", transform=axes.transAxes, fontsize=7)
-    return _png(figure)
 
 
 def picture_segments(detection, labels, segments, chosen, stamp, scale):
@@ -106,7 +118,7 @@ def picture_segments(detection, labels, segments, chosen, stamp, scale):
     str
         PNG as base64 text.
     """
-    figure, axes = _axes()
+    figure, axes = new_axes()
     axes.imshow(detection[stamp], origin="lower", cmap="gray", vmin=-3, vmax=12, interpolation="nearest")
     part = labels[stamp]
     for kind, group in segments.groupby("kind"):
@@ -124,7 +136,7 @@ def picture_segments(detection, labels, segments, chosen, stamp, scale):
         "", (0.95, 0.93), (0.95, 0.80), xycoords="axes fraction", arrowprops={"arrowstyle": "->", "color": "w"}
     )
     axes.text(0.93, 0.94, "N", color="white", transform=axes.transAxes, fontsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 def picture_colours(frame, pairs, chosen, sequence=None):
@@ -172,7 +184,7 @@ def picture_colours(frame, pairs, chosen, sequence=None):
     axes.set_ylabel(pairs[1].replace("_", " - "), fontsize=8)
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=6, loc="upper left", frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def _error_ellipse(row, pairs, x, y, colour):
@@ -186,14 +198,30 @@ def _error_ellipse(row, pairs, x, y, colour):
     return Ellipse((x, y), major, minor, angle=angle, fill=False, color=colour, lw=0.7, alpha=0.7)
 
 
-def _axes():
+def new_axes():
+    """A square figure without frame.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, matplotlib.axes.Axes
+    """
     figure = Figure(figsize=(_SIDE, _SIDE), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     return figure, axes
 
 
-def _png(figure):
+def png(figure):
+    """A figure as PNG in base64 text.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    str
+    """
     buffer = BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"optimize": True})
     return base64.b64encode(buffer.getvalue()).decode()

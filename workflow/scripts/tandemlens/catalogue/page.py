@@ -49,7 +49,7 @@ def write_page(
         cards |= _shard_cards(wanted, matched, images, segments, photometry, cfg, cards, progress)
     rows = [_plain(row) for row in catalogue.to_dict("records")]
     counts = catalogue["status"].value_counts()
-    page = _template(template_path).render(
+    page = page_template(template_path).render(
         cards=[
             {**_plain(row), **cards[row["target_id"]]} for row in wanted.to_dict("records") if row["target_id"] in cards
         ],
@@ -64,7 +64,17 @@ def write_page(
     write_text(out_path, page)
 
 
-def _template(path):
+def page_template(path):
+    """A template of a page.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    jinja2.Template
+    """
     # autoescape: names come from users' catalogues and may hold HTML.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = _number

@@ -1,23 +1,25 @@
 """The red sequence: colours of old galaxies at a redshift, and the matched-filter richness of a second one."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from tandemlens.base.errors import InputError
+from tandemlens.base.errors import InputError, SettingsError
+from tandemlens.survey.filters import curve
 
 #: intrinsic scatter of red-sequence colours, mag (0.051 in F625W-F814W at z = 0.355, Connor et al. 2019)
 SCATTER = 0.05
-#: error of a colour that an unevolved template predicts, mag
+#: error of a colour that a template predicts beyond the redshifts of known members, mag
 TEMPLATE_ERROR = 0.10
 _Z_GRID = np.arange(0.02, 1.6001, 0.02)
 
 
 @dataclass(frozen=True)
 class Bands:
-    """The bands of a run as top hats.
+    """The bands of a run.
 
     Parameters
     ----------
@@ -25,11 +27,82 @@ class Bands:
         In wavelength order.
     wavelength, width : tuple of float
         Centre and full width, Angstrom.
+    filter : tuple of (str or None), optional
+        Names of filter curves; where there is none the band is a top hat.
     """
 
     names: tuple
     wavelength: tuple
     width: tuple
+    filter: tuple | None = None
+
+    def curves(self):
+        """Response curves.
+
+        Returns
+        -------
+        list of (wavelength, response)
+            As from `tandemlens.survey.filters.curve`.
+
+        Raises
+        ------
+        SettingsError
+            If a filter is unknown.
+        """
+        facts = zip(self.names, self.wavelength, self.width, self.filter or (None,) * len(self.names), strict=True)
+        return [curve(name, {"wavelength": w, "width": d, "filter": f}) for name, w, d, f in facts]
+
+
+def survey_bands(survey, names):
+    """Bands of a survey.
+
+    Parameters
+    ----------
+    survey : dict
+        As checked by ``survey.schema.yaml``.
+    names : sequence of str
+
+    Returns
+    -------
+    Bands
+    """
+    facts = [survey["bands"][name] for name in names]
+    return Bands(tuple(names), *(tuple(f.get(key) for f in facts) for key in ("wavelength", "width", "filter")))
+
+
+@dataclass(frozen=True, eq=False)
+class Sed:
+    """A galaxy spectrum that may change with redshift.
+
+    Parameters
+    ----------
+    wavelength : (n,) float ndarray, Angstrom
+        Rest frame.
+    flux : (k, n) float ndarray
+        Per Angstrom, in one scale.
+    seen : (k,) float ndarray
+        Redshifts at which the rows are seen, increasing; linear between them, the nearest beyond.
+    """
+
+    wavelength: np.ndarray
+    flux: np.ndarray
+    seen: np.ndarray
+
+    def at(self, z):
+        """The spectrum of a galaxy seen at a redshift.
+
+        Parameters
+        ----------
+        z : float
+
+        Returns
+        -------
+        (n,) float ndarray
+        """
+        place = np.interp(z, self.seen, np.arange(len(self.seen)))
+        low = min(int(place), max(len(self.seen) - 2, 0))
+        high = min(low + 1, len(self.seen) - 1)
+        return self.flux[low] + (place - low) * (self.flux[high] - self.flux[low])
 
 
 @cache
@@ -39,44 +112,100 @@ def read_sed(path):
     Parameters
     ----------
     path : str
-        CSV with the columns wavelength (Angstrom, rest frame) and flux (per Angstrom, any scale).
+        CSV with the column ``wavelength`` (Angstrom, rest frame) and either ``flux`` (per Angstrom, any scale) or
+        several columns ``z0.0``, ``z0.2``, ...: the spectra, in one scale, of galaxies seen at those redshifts.
 
     Returns
     -------
-    wavelength, flux : (n,) float ndarray
+    Sed
+
+    Raises
+    ------
+    InputError
+        If the columns are others.
     """
     table = pd.read_csv(path, comment="#")
-    return table["wavelength"].to_numpy(float), table["flux"].to_numpy(float)
+    names = [c for c in table.columns if c != "wavelength"]
+    if names == ["flux"]:
+        seen = [0.0]
+    else:
+        seen = [float(c[1:]) if re.fullmatch(r"z\d+(\.\d+)?", c) else np.nan for c in names]
+    if "wavelength" not in table or not seen or not (np.isfinite(seen).all() and (np.diff(seen) > 0).all()):
+        raise InputError(
+            f"{path} has the columns {', '.join(table.columns)}; "
+            "give wavelength and either flux or spectra z0.0, z0.2, ... by increasing redshift"
+        )
+    return Sed(table["wavelength"].to_numpy(float), table[names].to_numpy(float).T, np.array(seen))
 
 
-def template_colours(sed, z, bands):
-    """Adjacent AB colours of a redshifted spectrum through top-hat bands.
-
-    ``m = -2.5 log10(int f_lambda lambda dlambda / int c / lambda dlambda)`` (Oke & Gunn 1983), without evolution.
+def check_templates(paths, bands, z_max):
+    """Refuse bands that leave a spectrum between redshift 0 and the largest.
 
     Parameters
     ----------
-    sed : (wavelength, flux)
-        As from `read_sed`.
+    paths : iterable of str
+        Spectra.
+    bands : Bands
+    z_max : float
+
+    Raises
+    ------
+    SettingsError
+        If one does, or if a filter is unknown.
+    """
+    for name, (seen, _) in zip(bands.names, bands.curves(), strict=True):
+        for path in paths:
+            rest = read_sed(path).wavelength
+            if seen[0] / (1 + z_max) < rest[0] or seen[-1] > rest[-1]:
+                raise SettingsError(
+                    f"bands.{name} sees {seen[0]:.0f} to {seen[-1]:.0f} Angstrom, but up to redshift {z_max:g} {path} "
+                    f"allows {rest[0] * (1 + z_max):.0f} to {rest[-1]:.0f} Angstrom; leave the band out"
+                )
+
+
+def template_magnitudes(sed, z, bands):
+    """AB magnitudes of a redshifted spectrum, up to a constant of each redshift.
+
+    ``m = -2.5 log10(int f_lambda R lambda dlambda / int R / lambda dlambda)`` with R per photon (Oke & Gunn 1983).
+
+    Parameters
+    ----------
+    sed : Sed
     z : (k,) array_like
     bands : Bands
+
+    Returns
+    -------
+    (k, band) float ndarray, mag
+        NaN where a band leaves the spectrum.
+    """
+    curves, redshifts = bands.curves(), np.atleast_1d(z)
+    out = np.full((len(redshifts), len(curves)), np.nan)
+    for k, redshift in enumerate(redshifts):
+        flux = sed.at(redshift)
+        for j, (seen, response) in enumerate(curves):
+            there = seen / (1 + redshift)
+            if there[0] < sed.wavelength[0] or there[-1] > sed.wavelength[-1]:
+                continue
+            photons = np.trapezoid(np.interp(there, sed.wavelength, flux) * response * seen, seen)
+            out[k, j] = -2.5 * np.log10(photons / np.trapezoid(response / seen, seen))
+    return out
+
+
+def template_colours(sed, z, bands):
+    """Adjacent AB colours of a redshifted spectrum.
+
+    Parameters
+    ----------
+    sed, z, bands
+        As for `template_magnitudes`.
 
     Returns
     -------
     (k, band - 1) float ndarray, mag
         Bluer minus redder; NaN where a band leaves the spectrum.
     """
-    rest, flux = sed
-    out = np.full((len(np.atleast_1d(z)), len(bands.names)), np.nan)
-    for j, (centre, width) in enumerate(zip(bands.wavelength, bands.width, strict=True)):
-        seen = np.linspace(centre - width / 2, centre + width / 2, 101)
-        for k, redshift in enumerate(np.atleast_1d(z)):
-            there = seen / (1 + redshift)
-            if there[0] < rest[0] or there[-1] > rest[-1]:
-                continue
-            photons = np.trapezoid(np.interp(there, rest, flux) * seen, seen)
-            out[k, j] = -2.5 * np.log10(photons / np.trapezoid(1 / seen, seen))
-    return out[:, :-1] - out[:, 1:]
+    return -np.diff(template_magnitudes(sed, z, bands), axis=1)
 
 
 @cache

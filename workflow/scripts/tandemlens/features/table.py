@@ -42,8 +42,8 @@ def features_shard(segments_path, photometry_path, status_path, targets, sequenc
     out_path : str
         features.parquet.
     cfg : dict
-        Section ``features`` of the settings, and ``colour``, ``bands``, ``wavelength``, ``width``, ``pixel_scale``,
-        ``seed``.
+        Section ``features`` of the settings, and ``colour``, ``bands``, ``wavelength``, ``width``, ``filter``,
+        ``pixel_scale``, ``seed``.
     progress : callable
     """
     measured = read_table(status_path)
@@ -51,7 +51,7 @@ def features_shard(segments_path, photometry_path, status_path, targets, sequenc
     segments = read_table(segments_path).merge(read_table(photometry_path), on=["target_id", "label"], how="inner")
     by_target = dict(tuple(segments.groupby("target_id")))
     rows = targets.set_index("target_id")
-    bands = sequence.Bands(tuple(cfg["bands"]), tuple(cfg["wavelength"]), tuple(cfg["width"]))
+    bands = sequence.Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
     sky = _Sky(bands, sequence_path, sequence.sequence_colours(sequence_path, bands, _Z))
     found = []
 

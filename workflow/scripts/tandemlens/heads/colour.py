@@ -79,10 +79,10 @@ def score(targets, segments, photometry, features, sequence_path, model_dir, out
     out_path : str
         scores/colour.parquet.
     cfg : dict
-        Section ``colour`` of the settings, and ``bands``, ``wavelength``, ``width``, ``seed``.
+        Section ``colour`` of the settings, and ``bands``, ``wavelength``, ``width``, ``filter``, ``seed``.
     """
     population = read_table(Path(model_dir) / "population.parquet")
-    bands = Bands(tuple(cfg["bands"]), tuple(cfg["wavelength"]), tuple(cfg["width"]))
+    bands = Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
     frame = segments.merge(photometry, on=["target_id", "label"])
     by_target = dict(tuple(frame.groupby("target_id")))
     rows = []

@@ -3,6 +3,7 @@
 import numpy as np
 from colossus.halo.concentration import concentration
 from colossus.halo.mass_adv import changeMassDefinitionCModel
+from scipy.special import ndtri
 
 from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.sky.cosmology import set_colossus
@@ -10,13 +11,14 @@ from tandemlens.sky.lens import Lens, dpie, external_shear, nfw_halo, project_pr
 
 #: M200m = 3.081e14 Msun at richness 40 and z = 0.35 (McClintock et al. 2019, abstract); scatter of ln M
 _PIVOT_MASS, _PIVOT_RICHNESS, _PIVOT_Z = 3.081e14, 40.0, 0.35
-_RICHNESS_SLOPE, _Z_SLOPE, _MASS_SCATTER = 1.356, -0.30, 0.25
+RICHNESS_SLOPE, _Z_SLOPE, MASS_SCATTER = 1.356, -0.30, 0.25
 #: scatter of log10 c (methods 16)
 _CONCENTRATION_SCATTER = 0.16
 #: short over long axis of prolate halos: mean, scatter, bounds (after Jing & Suto 2002)
 _AXIS_RATIO = (0.55, 0.12, 0.35, 0.95)
-#: offset of the halo from the central galaxy, a Rayleigh scale, kpc
-_OFFSET_KPC = 20.0
+#: offset of the halo from the central galaxy: log-normal, median in kpc and scatter of log10 (Zitrin et al. 2012, MNRAS
+#: 426, 2944, abstract: 10^-1.895 Mpc/h, 0.501); its upper tenth, misidentified central galaxies there, is left out
+_OFFSET_KPC, _OFFSET_SCATTER, _OFFSET_SHARE = 10**-1.895 * 1000 / COSMOLOGY.h, 0.501, 0.9
 #: dPIE of the central galaxy: velocity dispersion (km/s) and cut (kpc), both uniform; cores are negligible
 _BCG_SIGMA, _BCG_CUT_KPC = (250.0, 350.0), (40.0, 120.0)
 #: of a member of luminosity L*: log-normal around these; sigma ~ L^0.35, cut ~ L^0.5 (methods 16)
@@ -37,7 +39,7 @@ def mass_of_richness(richness, z):
     -------
     float, Msun
     """
-    in_richness = (richness / _PIVOT_RICHNESS) ** _RICHNESS_SLOPE
+    in_richness = (richness / _PIVOT_RICHNESS) ** RICHNESS_SLOPE
     return _PIVOT_MASS * in_richness * ((1 + z) / (1 + _PIVOT_Z)) ** _Z_SLOPE
 
 
@@ -81,15 +83,17 @@ def draw_lens(rng, z, richness, x, y, luminosity):
 def _draw_halo(rng, z, richness):
     set_colossus()
     h = COSMOLOGY.h
-    mean = mass_of_richness(richness, z) * np.exp(rng.normal(0, _MASS_SCATTER))
+    # the relation gives the mean of M, which lies above its median
+    mean = mass_of_richness(richness, z) * np.exp(rng.normal(-(MASS_SCATTER**2) / 2, MASS_SCATTER))
     mass, _, _ = changeMassDefinitionCModel(mean * h, z, "200m", "200c", c_model="diemer19")
     typical = concentration(mass, "200c", z, model="diemer19")
     c = float(typical) * 10 ** rng.normal(0, _CONCENTRATION_SCATTER)
     ratio = float(np.clip(rng.normal(*_AXIS_RATIO[:2]), *_AXIS_RATIO[2:]))
     q, area = project_prolate(ratio, np.arccos(rng.uniform()))
-    angle, offset, way = rng.uniform(0, np.pi), rng.rayleigh(_OFFSET_KPC) / kpc_per_arcsec(z), rng.uniform(0, 2 * np.pi)
-    facts = {"m200c": float(mass) / h, "c200c": c, "q": float(q), "area": float(area), "angle": angle, "offset": offset}
-    facts["sigma_bcg"] = rng.uniform(*_BCG_SIGMA)
+    angle, way = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
+    offset = _OFFSET_KPC * 10 ** (_OFFSET_SCATTER * ndtri(rng.uniform(0, _OFFSET_SHARE))) / kpc_per_arcsec(z)
+    facts = {"m200c": float(mass) / h, "c200c": c, "q": float(q), "area": float(area), "angle": angle}
+    facts |= {"offset": float(offset), "sigma_bcg": rng.uniform(*_BCG_SIGMA)}
     place = offset * np.cos(way), offset * np.sin(way)
     return nfw_halo(z, facts["m200c"], c, q, angle, *place, area=area), facts
 

@@ -89,7 +89,8 @@ def dpie(z, sigma, core, cut, e=(0.0, 0.0), x=0.0, y=0.0):
     ----------
     z : float
     sigma : float, km/s
-        Velocity dispersion of the dPIE.
+        Of the isothermal sphere that it is between core and cut (lenstronomy's convention); Lenstool's dispersion of
+        the same mass is smaller by sqrt(2/3) (Eliasdottir et al. 2007, from memory).
     core, cut : float, arcsec
     e : (e1, e2)
         Ellipticity of the potential; the mass has dimples beyond some 0.3.
@@ -235,6 +236,28 @@ class DeflectionField:
             exact = alone.deflection(x[None, columns], y[rows, None])
             for k, spline in enumerate(splines):
                 alpha[k, rows, columns] += exact[k] - spline(y[rows], x[columns])
+        return alpha
+
+    def at(self, x, y):
+        """Deflection at any points inside the field, which need not form a grid.
+
+        Parameters
+        ----------
+        x, y : ndarray, arcsec
+            Of one shape.
+
+        Returns
+        -------
+        (2, ...) float ndarray, arcsec
+            For D_ls / D_s = 1; x component first.
+        """
+        alpha = np.array([spline.ev(y, x) for spline in self._total])
+        reach = _RING * self._step
+        for alone, parameters, splines in self._near:
+            near = (np.abs(x - parameters["center_x"]) < reach) & (np.abs(y - parameters["center_y"]) < reach)
+            exact = alone.deflection(x[near], y[near])
+            for k, spline in enumerate(splines):
+                alpha[k, near] += exact[k] - spline.ev(y[near], x[near])
         return alpha
 
 

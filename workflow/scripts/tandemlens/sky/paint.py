@@ -1,10 +1,13 @@
 """Light on a fine grid: galaxies as they are, and galaxies as a lens shows them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.ndimage import map_coordinates
 from scipy.special import gamma, gammainc
+
+from tandemlens.base.errors import InputError
 
 #: fine pixels per pixel
 OVERSAMPLE = 2
@@ -15,8 +18,51 @@ _CUSP_HALF, _CUSP_CELLS, _LENSED_CELLS = 2, 6, 3
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Light that no formula describes.
+
+    Parameters
+    ----------
+    pixels : (n, m) float ndarray
+        Light per pixel, of sum 1; the middle of the array lies on the place of the galaxy, rows run along its minor
+        axis, columns along its major axis.
+    step : float, arcsec
+        Pixel.
+
+    Raises
+    ------
+    InputError
+        If the pixels are no image of sum 1 or the step is not positive.
+    """
+
+    pixels: np.ndarray
+    step: float
+
+    def __post_init__(self):
+        shape, total = np.shape(self.pixels), float(np.sum(self.pixels))
+        if len(shape) != 2 or not abs(total - 1) < 1e-3 or not self.step > 0:
+            raise InputError(
+                f"a picture has shape {shape}, sum {total:.4g} and step {self.step:.3g} arcsec; "
+                "give an image divided by its sum and a positive step"
+            )
+
+    def rescaled(self, factor):
+        """The same light, larger.
+
+        Parameters
+        ----------
+        factor : float
+
+        Returns
+        -------
+        Picture
+        """
+        return replace(self, step=self.step * factor)
+
+
+@dataclass(frozen=True)
 class Galaxy:
-    """A Sersic galaxy, or a star where r_e is 0.
+    """A Sersic galaxy, a star where r_e is 0, or a picture.
 
     Parameters
     ----------
@@ -33,6 +79,8 @@ class Galaxy:
         Major axis from west towards north.
     flux : (band,) ndarray, nJy
         Unlensed.
+    picture : Picture, optional
+        Shape of its light in place of the Sersic profile of r_e, n and q, which then describe it in tables only.
     """
 
     kind: str
@@ -44,6 +92,31 @@ class Galaxy:
     q: float
     angle: float
     flux: np.ndarray
+    picture: Picture | None = None
+
+    @property
+    def reach(self):
+        """Distance from the centre beyond which there is no light, arcsec."""
+        if self.picture is None:
+            return TRUNCATION * self.r_e
+        # interpolation spreads the outermost pixels by half a pixel
+        return float(np.hypot(*np.add(self.picture.pixels.shape, 1))) / 2 * self.picture.step
+
+
+def surface_brightness(x, y, galaxy):
+    """Surface brightness of a galaxy of unit flux, whatever its shape.
+
+    Parameters
+    ----------
+    x, y : ndarray, arcsec
+        In its own plane, from its centre, west and north.
+    galaxy : Galaxy
+
+    Returns
+    -------
+    ndarray, arcsec^-2
+    """
+    return sersic(x, y, galaxy) if galaxy.picture is None else _pictured(x, y, galaxy)
 
 
 def sersic(x, y, galaxy):
@@ -59,13 +132,28 @@ def sersic(x, y, galaxy):
     -------
     ndarray, arcsec^-2
     """
-    along = x * np.cos(galaxy.angle) + y * np.sin(galaxy.angle)
-    across = (y * np.cos(galaxy.angle) - x * np.sin(galaxy.angle)) / galaxy.q
-    radius = np.hypot(along, across) / galaxy.r_e
+    along, across = _own_frame(x, y, galaxy.angle)
+    radius = np.hypot(along, across / galaxy.q) / galaxy.r_e
     n, b = galaxy.n, _b(galaxy.n)
     inside = gammainc(2 * n, b * TRUNCATION ** (1 / n))
     total = 2 * np.pi * n * galaxy.r_e**2 * galaxy.q * b ** (-2 * n) * gamma(2 * n) * inside
     return np.where(radius <= TRUNCATION, np.exp(-b * radius ** (1 / n)), 0.0) / total
+
+
+def _pictured(x, y, galaxy):
+    """Bilinear, which keeps the sum, the sign and the range of the pixels."""
+    picture = galaxy.picture
+    along, across = _own_frame(x, y, galaxy.angle)
+    rows, columns = (
+        (v / picture.step + (n - 1) / 2) for v, n in zip((across, along), picture.pixels.shape, strict=True)
+    )
+    light = map_coordinates(picture.pixels, (rows, columns), np.float32, order=1, mode="grid-constant")
+    return light / picture.step**2
+
+
+def _own_frame(x, y, angle):
+    """Coordinates along the major and the minor axis."""
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
 def _b(n):
@@ -97,16 +185,15 @@ class Canvas:
         ----------
         galaxy : Galaxy
         """
-        if galaxy.r_e == 0:
+        if galaxy.reach == 0:
             self._add_star(galaxy)
             return
-        reach = TRUNCATION * galaxy.r_e
-        rows, columns = self._span(galaxy.y, reach), self._span(galaxy.x, reach)
+        rows, columns = self._span(galaxy.y, galaxy.reach), self._span(galaxy.x, galaxy.reach)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return
-        x, y = self.axis[None, columns] - galaxy.x, self.axis[rows, None] - galaxy.y
-        stamp = sersic(x, y, galaxy) * self.step**2
-        self._integrate_cusp(stamp, rows, columns, galaxy)
+        stamp = self._light(rows, columns, galaxy, self._cells(galaxy, 1))
+        if galaxy.picture is None:
+            self._integrate_cusp(stamp, rows, columns, galaxy)
         self._deposit(rows, columns, stamp, galaxy)
 
     def add_lensed(self, galaxy, alpha, efficiency):
@@ -131,13 +218,13 @@ class Canvas:
         # the map is linear within a fine pixel
         slopes = [_slope(a, rows, columns, self.step) for a in alpha]
         bright = np.zeros(len(rows))
-        cells = ((np.arange(_LENSED_CELLS) + 0.5) / _LENSED_CELLS - 0.5) * self.step
-        for dy in cells:
-            for dx in cells:
+        places = self._places(self._cells(galaxy, _LENSED_CELLS))
+        for dy in places:
+            for dx in places:
                 bx = x + dx - efficiency * (slopes[0][0] * dx + slopes[0][1] * dy)
                 by = y + dy - efficiency * (slopes[1][0] * dx + slopes[1][1] * dy)
-                bright += sersic(bx, by, galaxy)
-        light = bright * (self.step / _LENSED_CELLS) ** 2
+                bright += surface_brightness(bx, by, galaxy)
+        light = bright * (self.step / len(places)) ** 2
         for plane, flux in zip(self.planes, galaxy.flux, strict=True):
             plane[rows, columns] += (flux * light).astype(np.float32)
         return float(light.sum())
@@ -168,7 +255,7 @@ class Canvas:
 
     def _rays_near(self, galaxy, alpha, efficiency):
         """Fine pixels whose ray meets the galaxy, found on every other one and grown by one."""
-        reach = TRUNCATION * galaxy.r_e + 2 * self.step
+        reach = galaxy.reach + 2 * self.step
         farthest = reach + efficiency * self._longest(alpha)
         spans = [self._span(centre, farthest) for centre in (galaxy.y, galaxy.x)]
         first = [s.start // OVERSAMPLE * OVERSAMPLE for s in spans]
@@ -193,13 +280,15 @@ class Canvas:
         return float(np.sqrt((alpha[:, ::8, ::8] ** 2).sum(0).max())) * 1.2
 
     def _add_star(self, galaxy):
-        """Bilinear between the four fine pixels around it, exact in flux and centroid."""
+        """On three by three fine pixels, with the flux, centroid and variance of a point integrated over one."""
         at = [(v - self.axis[0]) / self.step for v in (galaxy.y, galaxy.x)]
-        low = [int(np.floor(v)) for v in at]
-        if min(low) < 0 or max(low) + 1 >= len(self.axis):
+        middle = [round(v) for v in at]
+        if min(middle) < 1 or max(middle) + 1 >= len(self.axis):
             return
-        wy, wx = (np.array([1 - (v - k), v - k]) for v, k in zip(at, low, strict=True))
-        self._deposit(slice(low[0], low[0] + 2), slice(low[1], low[1] + 2), np.outer(wy, wx), galaxy)
+        off = [v - k for v, k in zip(at, middle, strict=True)]
+        wy, wx = (np.array([(t * t - t) / 2, 1 - t * t, (t * t + t) / 2]) + np.array([1, -2, 1]) / 24 for t in off)
+        rows, columns = (slice(k - 1, k + 2) for k in middle)
+        self._deposit(rows, columns, np.outer(wy, wx), galaxy)
 
     def _integrate_cusp(self, stamp, rows, columns, galaxy):
         """Replace the fine pixels around the centre, across which a galaxy's light is curved, by means of cells."""
@@ -209,12 +298,28 @@ class Canvas:
             spans.append(slice(max(middle - _CUSP_HALF, window.start), min(middle + _CUSP_HALF + 1, window.stop)))
         if any(s.start >= s.stop for s in spans):
             return
-        cells = ((np.arange(_CUSP_CELLS) + 0.5) / _CUSP_CELLS - 0.5) * self.step
-        y, x = ((self.axis[s][:, None] + cells).ravel() - c for s, c in zip(spans, (galaxy.y, galaxy.x), strict=True))
-        fine = sersic(x[None], y[:, None], galaxy)
-        shape = (len(y) // _CUSP_CELLS, _CUSP_CELLS, len(x) // _CUSP_CELLS, _CUSP_CELLS)
         inside = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(spans, (rows, columns), strict=True))
-        stamp[inside] = fine.reshape(shape).mean((1, 3)) * self.step**2
+        stamp[inside] = self._light(*spans, galaxy, _CUSP_CELLS)
+
+    def _light(self, rows, columns, galaxy, cells):
+        """Share of a galaxy's flux in fine pixels, the mean of so many cells each way times their area."""
+        places = self._places(cells)
+        y, x = (
+            (self.axis[s][:, None] + places).ravel() - c
+            for s, c in zip((rows, columns), (galaxy.y, galaxy.x), strict=True)
+        )
+        fine = surface_brightness(x[None], y[:, None], galaxy)
+        if cells > 1:
+            fine = fine.reshape(len(y) // cells, cells, len(x) // cells, cells).mean((1, 3))
+        return fine * self.step**2
+
+    def _cells(self, galaxy, least):
+        """Number of cells each way that miss no pixel of a picture."""
+        return least if galaxy.picture is None else max(least, int(np.ceil(self.step / galaxy.picture.step)))
+
+    def _places(self, cells):
+        """Middles of the cells of a fine pixel, from its own, arcsec."""
+        return ((np.arange(cells) + 0.5) / cells - 0.5) * self.step
 
     def _deposit(self, rows, columns, stamp, galaxy):
         for plane, flux in zip(self.planes, galaxy.flux, strict=True):

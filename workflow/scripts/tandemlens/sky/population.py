@@ -1,16 +1,11 @@
-"""Galaxies of clusters and of the field, and stars, drawn from stated distributions."""
+"""Galaxies of clusters, drawn from stated distributions."""
 
 import numpy as np
 from scipy.special import exp1
 
 from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
-from tandemlens.base.units import njy_per_unit
-from tandemlens.features.sequence import read_sed, template_colours
 from tandemlens.sky.paint import Galaxy
 
-#: magnitudes are those of the band closest to this, Angstrom
-_ANCHOR = 7600.0
-_Z_GRID = np.arange(0.0, 3.001, 0.02)
 #: richness counts red members above this many L*; luminosity function with faint slope -1 (Rykoff et al. 2014, eq. 8)
 _RICHNESS_LIMIT, _FAINTEST, _BRIGHTEST = 0.2, 0.02, 6.0
 #: share of members on the red sequence, its scatter, and that of the others, mag
@@ -19,51 +14,7 @@ _RED_SHARE, _RED_SCATTER, _BLUE_SCATTER = 0.8, 0.05, 0.12
 _EARLY_SIZE, _LATE_SIZE, _SIZE_SCATTER = (5.0, 0.6), (5.5, 0.3), 0.13
 #: central galaxy and intracluster light: luminosity in L*, half-light radius in kpc
 _BCG_LIGHT, _BCG_KPC, _ICL_SHARE, _ICL_KPC = (3.0, 8.0), (12.0, 30.0), (0.15, 0.45), (60.0, 120.0)
-#: field galaxies per arcmin^2 brighter than 25 in the anchor band, growth per magnitude, and share of old ones
-_FIELD_DENSITY, _FIELD_SLOPE, _FIELD_FAINTEST, _FIELD_OLD = 40.0, 0.33, 25.0, 0.25
-_STAR_DENSITY = 1.5
 _SMALLEST = 0.1
-
-
-class Spectra:
-    """Fluxes of template galaxies in the bands of a survey.
-
-    Parameters
-    ----------
-    paths : dict of str
-        Spectra ``elliptical`` and ``spiral``.
-    bands : tandemlens.features.sequence.Bands
-    """
-
-    def __init__(self, paths, bands):
-        self.n_band = len(bands.names)
-        self._anchor = int(np.argmin(np.abs(np.array(bands.wavelength) - _ANCHOR)))
-        self._offset = {}
-        for name, path in paths.items():
-            colours = np.nan_to_num(template_colours(read_sed(path), _Z_GRID, bands))
-            level = np.column_stack([np.zeros(len(colours)), -np.cumsum(colours, axis=1)])
-            self._offset[name] = level - level[:, [self._anchor]]
-
-    def flux(self, name, z, mag, scatter):
-        """Flux of a galaxy.
-
-        Parameters
-        ----------
-        name : str
-            elliptical or spiral.
-        z : float
-        mag : float
-            In the anchor band.
-        scatter : (band - 1,) ndarray, mag
-            Added to the adjacent colours.
-
-        Returns
-        -------
-        (band,) ndarray, nJy
-        """
-        offset = np.array([np.interp(z, _Z_GRID, column) for column in self._offset[name].T])
-        moved = np.concatenate([[0.0], -np.cumsum(scatter)])
-        return njy_per_unit(0.0) * 10 ** (-0.4 * (mag + offset + moved - moved[self._anchor]))
 
 
 def star_magnitude(z):
@@ -107,11 +58,23 @@ def draw_members(rng, z, richness, reach, spectra, kind, centre=(0.0, 0.0)):
     places = _nfw_places(rng, count, z, richness) + centre
     luminosity = _schechter(rng, count)
     inside = (np.abs(places) < reach).all(1)
-    galaxies = [
-        _member(rng, z, light, x, y, spectra, kind)
-        for light, (x, y) in zip(luminosity[inside], places[inside], strict=True)
-    ]
+    galaxies = _members(rng, z, luminosity[inside], places[inside], spectra, kind)
     return galaxies, luminosity[inside]
+
+
+def _members(rng, z, light, places, spectra, kind):
+    """Galaxies of given luminosities, red or not."""
+    count = len(light)
+    red = rng.uniform(size=count) < _RED_SHARE
+    early, late = (kpc * light**slope for kpc, slope in (_EARLY_SIZE, _LATE_SIZE))
+    radius = np.where(red, early, late) * 10 ** rng.normal(0, _SIZE_SCATTER, count) / kpc_per_arcsec(z)
+    scatter = rng.normal(size=(count, spectra.n_band - 1)) * np.where(red, _RED_SCATTER, _BLUE_SCATTER)[:, None]
+    mag = star_magnitude(z) - 2.5 * np.log10(light)
+    templates = (spectra.flux(name, np.full(count, z), mag, scatter) for name in ("elliptical", "spiral"))
+    flux = np.where(red[:, None], *templates)
+    q, angle = rng.uniform(np.where(red, 0.5, 0.25), 1.0), rng.uniform(0, np.pi, count)
+    rows = zip(places, np.maximum(radius, _SMALLEST), np.where(red, 4.0, 1.0), q, angle, flux, strict=True)
+    return [Galaxy(kind, float(x), float(y), z, *map(float, values), light) for (x, y), *values, light in rows]
 
 
 def draw_centre(rng, z, spectra, kind, centre=(0.0, 0.0), q=0.7, angle=0.0):
@@ -130,52 +93,13 @@ def draw_centre(rng, z, spectra, kind, centre=(0.0, 0.0), q=0.7, angle=0.0):
     """
     light, share = rng.uniform(*_BCG_LIGHT), rng.uniform(*_ICL_SHARE)
     out = []
-    for name, part, kpc, n in ((kind, 1 - share, _BCG_KPC, 4.0), ("icl", share, _ICL_KPC, 1.0)):
+    parts = (kind, "central", 1 - share, _BCG_KPC, 4.0), ("icl", "elliptical", share, _ICL_KPC, 1.0)
+    for name, sed, part, kpc, n in parts:
         mag = star_magnitude(z) - 2.5 * np.log10(light * part)
-        flux = spectra.flux("elliptical", z, mag, rng.normal(0, _RED_SCATTER, spectra.n_band - 1))
+        flux = spectra.flux(sed, z, mag, rng.normal(0, _RED_SCATTER, spectra.n_band - 1))
         shape = float(np.clip(q + rng.normal(0, 0.1), 0.4, 1.0)), angle + rng.normal(0, 0.2)
         out.append(Galaxy(name, *centre, z, rng.uniform(*kpc) / kpc_per_arcsec(z), n, *shape, flux))
     return out
-
-
-def draw_field(rng, size, spectra):
-    """Field galaxies and stars of a square around the target.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    size : float, arcsec
-        Side of the square.
-    spectra : Spectra
-
-    Returns
-    -------
-    list of Galaxy
-    """
-    area, out = (size / 60) ** 2, []
-    for _ in range(rng.poisson(_FIELD_DENSITY * area)):
-        mag = _FIELD_FAINTEST + np.log10(rng.uniform(1e-3, 1)) / _FIELD_SLOPE
-        z = float(np.clip(rng.gamma(3.0, 0.1 + 0.12 * max(mag - 20, 0) / 3), 0.05, 2.9))
-        sed, n = ("elliptical", 4.0) if rng.uniform() < _FIELD_OLD else ("spiral", 1.0)
-        r_e = float(np.clip(10 ** (-0.12 * (mag - 22) - 0.3 + rng.normal(0, 0.15)), _SMALLEST, 3.0))
-        flux = spectra.flux(sed, z, mag, rng.normal(0, _BLUE_SCATTER, spectra.n_band - 1))
-        place = rng.uniform(-size / 2, size / 2, 2)
-        out.append(Galaxy("field", *place, z, r_e, n, rng.uniform(0.3, 1), rng.uniform(0, np.pi), flux))
-    for _ in range(rng.poisson(_STAR_DENSITY * area)):
-        flux = spectra.flux("spiral", 0.05, rng.uniform(17, 23), rng.normal(0, 0.3, spectra.n_band - 1))
-        out.append(Galaxy("star", *rng.uniform(-size / 2, size / 2, 2), np.nan, 0.0, 0.0, 1.0, 0.0, flux))
-    return out
-
-
-def _member(rng, z, light, x, y, spectra, kind):
-    red = rng.uniform() < _RED_SHARE
-    (kpc, slope), n = (_EARLY_SIZE, 4.0) if red else (_LATE_SIZE, 1.0)
-    r_e = kpc * light**slope * 10 ** rng.normal(0, _SIZE_SCATTER) / kpc_per_arcsec(z)
-    scatter = rng.normal(0, _RED_SCATTER if red else _BLUE_SCATTER, spectra.n_band - 1)
-    mag = star_magnitude(z) - 2.5 * np.log10(light)
-    flux = spectra.flux("elliptical" if red else "spiral", z, mag, scatter)
-    q = rng.uniform(0.5 if red else 0.25, 1.0)
-    return Galaxy(kind, x, y, z, max(r_e, _SMALLEST), n, q, rng.uniform(0, np.pi), flux)
 
 
 def _schechter(rng, count):

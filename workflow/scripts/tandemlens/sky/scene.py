@@ -1,149 +1,274 @@
 """One simulated line of sight: a cluster, perhaps another behind it, the field, and what the lens makes of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import RectBivariateSpline
 
 from tandemlens.base.cosmology import efficiency, kpc_per_arcsec
+from tandemlens.sky.field import draw_field
 from tandemlens.sky.halo import draw_lens
-from tandemlens.sky.images import eigenvalues, einstein_radius, lens_map, point_images
-from tandemlens.sky.lens import DeflectionField
-from tandemlens.sky.population import draw_centre, draw_field, draw_members
+from tandemlens.sky.images import critical_lines, eigenvalues, einstein_radius, lens_map, point_images
+from tandemlens.sky.lens import DeflectionField, Lens
+from tandemlens.sky.planes import TwoPlanes
+from tandemlens.sky.population import draw_centre, draw_members
 
 #: members fainter than this many L* bend light by less than a few hundredths of an arcsec
-_LEAST_MASSIVE = 0.1
-#: a second cluster behind: least step in redshift, farthest redshift, richness with its slope, farthest offset
-_STEP_Z, _FARTHEST_Z = 0.15, 1.4
-_RICHNESS_BEHIND, _RICHNESS_SLOPE = (15.0, 120.0), -2.5
-_FARTHEST_KPC = 150.0
+LEAST_MASSIVE = 0.1
 #: a source is strongly lensed if multiply imaged, or magnified and stretched at least this much (DESIGN section 6)
 _LEAST_GAIN, _LEAST_STRETCH = 3.0, 3.0
 #: images fainter than this fraction of the source do not count as further ones
 _LEAST_IMAGE = 0.5
+#: by which rays bent outwards may leave the cutout on the plane of a second cluster, arcsec
+_ROOM = 20.0
+#: farther from the target than this a second cluster shifts what lies behind it, and adds no image, arcsec
+_NEAR = 25.0
+#: redshift for which critical lines are given where nothing tells which
+_Z_FAR = 2.0
+_IMAGES = ["source", "x", "y", "magnification"]
+
+
+@dataclass
+class Second:
+    """A cluster behind the lens.
+
+    Parameters
+    ----------
+    z, richness : float
+    offset : float, arcsec
+        Of its unlensed centre from the target.
+    galaxies : list of Galaxy
+        At their unlensed places.
+    lens : Lens
+        Its own mass, for what lies behind it.
+    alpha, fine_alpha : (2, n, n) ndarray or None, arcsec
+        Its deflection where the rays of a scene's grid, and of its canvases, meet it, for D_ls / D_s = 1, once known.
+    """
+
+    z: float
+    richness: float
+    offset: float
+    galaxies: list
+    lens: Lens
+    alpha: np.ndarray | None = None
+    fine_alpha: np.ndarray | None = None
 
 
 @dataclass
 class Scene:
-    """What a line of sight holds.
+    """What a canvas holds before a system is painted on it, and what its lens does on the canvas's grids.
 
     Parameters
     ----------
     lens : Lens
     galaxies : list of Galaxy
-        Places are unlensed ones.
-    field : DeflectionField
+        At their unlensed places; none where the canvas is a real image.
     facts : dict
-        Draws of the halo, ``z_behind``, ``richness_behind``, ``offset_behind`` (NaN without a second cluster).
+        Draws of the halo.
+    site : Site
     """
 
-    lens: object
+    lens: Lens
     galaxies: list
-    field: object
     facts: dict
+    site: object
+    alpha: np.ndarray = field(init=False)
+    fine_alpha: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        bend = DeflectionField(self.lens, self.site.size / 2 + 1)
+        fine = self.site.canvas().axis
+        #: deflection for D_ls / D_s = 1 on the site's grid and on that of its canvases
+        self.alpha = bend.on_grid(self.site.axis, self.site.axis)
+        self.fine_alpha = bend.on_grid(fine, fine).astype(np.float32)
+
+    def paint(self, canvas, galaxies, second=None):
+        """Paint galaxies in front of, in and behind the lens.
+
+        Parameters
+        ----------
+        canvas : Canvas
+        galaxies : list of Galaxy
+        second : Second, optional
+            Its mass bends the light of what lies behind it.
+
+        Returns
+        -------
+        list of float
+            Light on the canvas over unlensed light, 1 in front of the lens.
+        """
+        gains = []
+        for galaxy in galaxies:
+            alpha, bend = self.bending(galaxy.z, second)
+            gains.append(canvas.add_lensed(galaxy, alpha, bend) if bend > 0 else 1.0)
+            if bend == 0:
+                canvas.add(galaxy)
+        return gains
+
+    def bending(self, z, second=None):
+        """Deflection of what lies at a redshift.
+
+        Parameters
+        ----------
+        z : float
+        second : Second, optional
+
+        Returns
+        -------
+        alpha : (2, n, n) float32 ndarray, arcsec
+            On the grid of the site's canvases, for D_ls / D_s = 1.
+        efficiency : float
+            D_ls / D_s; 0 in front of the lens.
+        """
+        bend = efficiency(self.lens.z, z)
+        if bend == 0 or second is None or z <= second.z:
+            return self.fine_alpha, bend
+        self._meet(second)
+        return self.fine_alpha + np.float32(efficiency(second.z, z) / bend) * second.fine_alpha, bend
+
+    def lensed_images(self, galaxies, second=None):
+        """How the lens shows galaxies: number of images, magnification, stretch, and whether that is strong lensing.
+
+        Parameters
+        ----------
+        galaxies : sequence of Galaxy
+        second : Second, optional
+
+        Returns
+        -------
+        summary : pandas.DataFrame
+            One row per galaxy: n_images, gain (sum of the magnifications), stretch (axis ratio of the brightest image
+            of a round source) and strong. Images fainter than half the source do not count.
+        images : pandas.DataFrame
+            One row per image: source (position in `galaxies`), x, y (arcsec) and magnification, signed by parity.
+        """
+        bends = np.array([efficiency(self.lens.z, g.z) for g in galaxies])
+        plain = {"n_images": 1, "gain": 1.0, "stretch": 1.0, "strong": False}
+        summary = pd.DataFrame(plain, index=range(len(galaxies)))
+        deep = np.array([second is not None and g.z > second.z and np.hypot(g.x, g.y) < _NEAR for g in galaxies], bool)
+        parts = [self._images_of(self.lens, self.alpha, galaxies, np.flatnonzero((bends > 0) & ~deep), bends)]
+        if deep.any():
+            self._meet(second)
+        for k in np.flatnonzero(deep):
+            planes = TwoPlanes(self.lens, second.lens, galaxies[k].z)
+            alpha = bends[k] * self.alpha + efficiency(second.z, galaxies[k].z) * second.alpha
+            parts.append(self._images_of(planes, alpha, galaxies, np.array([k]), np.ones(len(galaxies))))
+        images = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
+        behind = np.flatnonzero(bends > 0)
+        summary.loc[behind, ["n_images", "gain", "stretch"]] = 0, 0.0, np.nan
+        bright = images[np.abs(images["magnification"]) > _LEAST_IMAGE]
+        seen = bright.groupby("source")
+        summary.loc[list(seen.groups), "n_images"] = seen.size()
+        summary.loc[list(seen.groups), "gain"] = seen["magnification"].agg(lambda m: np.abs(m).sum())
+        summary.loc[list(seen.groups), "stretch"] = seen["stretch"].first()
+        stretched = (summary["gain"] > _LEAST_GAIN) & (summary["stretch"] >= _LEAST_STRETCH)
+        summary["strong"] = (summary["n_images"] > 1) | stretched
+        return summary, images[_IMAGES]
+
+    def curves(self, z):
+        """Einstein radius and critical lines.
+
+        Parameters
+        ----------
+        z : float
+            Redshift of the sources; NaN takes 2.
+
+        Returns
+        -------
+        radius : float, arcsec
+        lines : pandas.DataFrame
+            Columns line (number), kind (tangential or radial), x, y (arcsec).
+        """
+        bend, step = efficiency(self.lens.z, z if np.isfinite(z) else _Z_FAR), self.site.scale
+        values = eigenvalues(self.alpha, step, bend)
+        parts = []
+        for kind, value in zip(("tangential", "radial"), values, strict=True):
+            for line in critical_lines(value, self.site.axis):
+                parts.append(pd.DataFrame(line, columns=["x", "y"]).assign(line=len(parts), kind=kind))
+        empty = pd.DataFrame({"x": [], "y": [], "line": [], "kind": []})
+        return einstein_radius(values[0], step), pd.concat(parts, ignore_index=True) if parts else empty
+
+    def _meet(self, second):
+        """Find the deflection of a second cluster where the rays of the grids meet it."""
+        if second.alpha is not None:
+            return
+        axis, fine = self.site.axis, self.site.canvas().axis
+        behind = DeflectionField(second.lens, self.site.size / 2 + _ROOM)
+        second.alpha = TwoPlanes(self.lens, second.lens, second.z).second_on_grid(behind, axis, axis, self.alpha)
+        splines = [RectBivariateSpline(axis, axis, a) for a in second.alpha]
+        second.fine_alpha = np.array([s(fine, fine) for s in splines], np.float32)
+
+    def _images_of(self, lens, alpha, galaxies, chosen, bends):
+        """Images of some galaxies, those of one source together and the brightest first."""
+        if not len(chosen):
+            return pd.DataFrame({name: pd.Series(dtype=float) for name in [*_IMAGES, "stretch"]})
+        places = np.array([(galaxies[k].x, galaxies[k].y) for k in chosen])
+        owner, images, gains = point_images(lens, self.site.axis, alpha, bends[chosen], places)
+        owner = chosen[owner]
+        slopes = np.linalg.svd(lens_map(lens, bends[owner], images), compute_uv=False).reshape(-1, 2)
+        stretch = slopes[:, 0] / np.maximum(slopes[:, 1], 1e-6)
+        columns = {"source": owner, "x": images[:, 0], "y": images[:, 1], "magnification": gains, "stretch": stretch}
+        return pd.DataFrame(columns)
 
 
-def draw_scene(rng, z, richness, behind, size, spectra):
-    """Draw a line of sight.
+def draw_scene(rng, z, richness, site, spectra, faintest):
+    """Draw a cluster and the field around and behind it.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     z, richness : float
-        Of the cluster in front.
-    behind : bool
-        Whether a second cluster lies behind it; its redshift is uniform up to 1.4, its richness follows a power law of
-        slope -2.5 from 15 to 120, its centre is uniform in a circle of 150 kpc around the first.
-    size : float, arcsec
-        Side of the cutout.
+    site : Site
     spectra : Spectra
+    faintest : float, mag
+        Of the field galaxies.
 
     Returns
     -------
     Scene
     """
-    reach = size / 2 + 5
-    members, luminosity = draw_members(rng, z, richness, reach, spectra, "member")
-    heavy = luminosity > _LEAST_MASSIVE
+    members, luminosity = draw_members(rng, z, richness, site.size / 2 + 5, spectra, "member")
+    heavy = luminosity > LEAST_MASSIVE
     x, y = (np.array([getattr(m, a) for m in members])[heavy] for a in "xy")
     lens, facts = draw_lens(rng, z, richness, x, y, luminosity[heavy])
     galaxies = [*draw_centre(rng, z, spectra, "bcg", q=facts["q"], angle=facts["angle"]), *members]
-    facts |= {"z_behind": np.nan, "richness_behind": np.nan, "offset_behind": np.nan}
-    if behind:
-        second, more = _draw_behind(rng, z, reach, spectra)
-        galaxies += second
-        facts |= more
-    galaxies += draw_field(rng, size, spectra)
-    return Scene(lens, galaxies, DeflectionField(lens, size / 2 + 1), facts)
+    galaxies += draw_field(rng, site.size, spectra, faintest)
+    return Scene(lens, galaxies, facts, site)
 
 
-def critical_radius(scene, axis, alpha):
-    """Einstein radius of a scene for the redshift of the second cluster, else for z = 2.
+def draw_second(rng, z, site, spectra, settings):
+    """Draw a second cluster: redshift uniform, richness by a power law, centre uniform in a circle around the first.
 
     Parameters
     ----------
-    scene, axis, alpha
-        As for `lensed_images`.
+    rng : numpy.random.Generator
+    z : float
+        Of the lens.
+    site : Site
+    spectra : Spectra
+    settings : dict
+        Section ``behind`` of a class.
 
     Returns
     -------
-    float, arcsec
+    Second
     """
-    behind = scene.facts["z_behind"]
-    bend = efficiency(scene.lens.z, behind if np.isfinite(behind) else 2.0)
-    step = axis[1] - axis[0]
-    return einstein_radius(eigenvalues(alpha, step, bend)[0], step)
-
-
-def lensed_images(scene, galaxies, axis, alpha):
-    """How a lens shows galaxies: number of images, magnification, stretch, and whether that is strong lensing.
-
-    Parameters
-    ----------
-    scene : Scene
-    galaxies : sequence of Galaxy
-    axis : (n,) ndarray, arcsec
-        Grid both ways on which images are looked for.
-    alpha : (2, n, n) ndarray, arcsec
-        Deflection on it for D_ls / D_s = 1.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per galaxy: n_images, gain (sum of the magnifications), stretch (axis ratio of the brightest image of a
-        round source) and strong. Images fainter than half the source do not count.
-    """
-    bends = np.array([efficiency(scene.lens.z, g.z) for g in galaxies])
-    found = pd.DataFrame({"n_images": 1, "gain": 1.0, "stretch": 1.0, "strong": False}, index=range(len(galaxies)))
-    behind = np.flatnonzero(bends > 0)
-    if not len(behind):
-        return found
-    places = np.array([(galaxies[k].x, galaxies[k].y) for k in behind])
-    owner, images, gains = point_images(scene.lens, axis, alpha, bends[behind], places)
-    bright = np.abs(gains) > _LEAST_IMAGE
-    owner, images, gains = behind[owner[bright]], images[bright], np.abs(gains[bright])
-    found.loc[behind, ["n_images", "gain", "stretch"]] = 0, 0.0, np.nan
-    if not len(owner):
-        return found
-    number = np.bincount(owner, minlength=len(galaxies))
-    total = np.bincount(owner, gains, len(galaxies))
-    seen, first = np.unique(owner, return_index=True)
-    slopes = np.linalg.svd(lens_map(scene.lens, bends[seen], images[first]), compute_uv=False)
-    found.loc[seen, "n_images"], found.loc[seen, "gain"] = number[seen], total[seen]
-    found.loc[seen, "stretch"] = slopes[:, 0] / np.maximum(slopes[:, 1], 1e-6)
-    stretched = (found["gain"] > _LEAST_GAIN) & (found["stretch"] >= _LEAST_STRETCH)
-    found["strong"] = (found["n_images"] > 1) | stretched
-    return found
-
-
-def _draw_behind(rng, z, reach, spectra):
-    far = rng.uniform(z + _STEP_Z, max(_FARTHEST_Z, z + 2 * _STEP_Z))
-    low, high = (r ** (_RICHNESS_SLOPE + 1) for r in _RICHNESS_BEHIND)
-    richness = (low + rng.uniform() * (high - low)) ** (1 / (_RICHNESS_SLOPE + 1))
-    offset = _FARTHEST_KPC * np.sqrt(rng.uniform()) / kpc_per_arcsec(z)
+    far = rng.uniform(z + settings["dz_min"], settings["z_max"])
+    power = settings["richness_slope"] + 1
+    low, high = (settings[f"richness_{end}"] ** power for end in ("min", "max"))
+    richness = (low + rng.uniform() * (high - low)) ** (1 / power)
+    offset = settings["offset_kpc"] * np.sqrt(rng.uniform()) / kpc_per_arcsec(z)
     way = rng.uniform(0, 2 * np.pi)
     centre = np.array([offset * np.cos(way), offset * np.sin(way)])
-    galaxies, _ = draw_members(rng, far, richness, reach, spectra, "behind", centre)
+    galaxies, _ = draw_members(rng, far, richness, site.size / 2 + 5, spectra, "behind", centre)
     # intracluster light of the second cluster is too faint to matter
     galaxies.append(draw_centre(rng, far, spectra, "behind", tuple(centre))[0])
-    return galaxies, {"z_behind": far, "richness_behind": richness, "offset_behind": offset}
+    mass, _ = draw_lens(rng, far, richness, [], [], [])
+    moved = [_moved(m, centre) for m in mass.masses if m.compact]
+    return Second(far, richness, float(offset), galaxies, Lens(far, moved))
+
+
+def _moved(mass, centre):
+    places = {f"center_{a}": mass.parameters[f"center_{a}"] + c for a, c in zip("xy", centre, strict=True)}
+    return replace(mass, parameters={**mass.parameters, **places})

@@ -12,10 +12,10 @@ from tandemlens.base.columns.targets import COLUMNS
 from tandemlens.base.errors import SettingsError
 from tandemlens.base.tables import write_table
 from tandemlens.survey.catalogues import read_catalogue
-from tandemlens.survey.targets import clean_targets, shard_digests
+from tandemlens.survey.targets import add_twins, clean_targets, shard_digests
 
 
-def load_plan(settings, path, code, write):
+def load_plan(settings, path, code, write, classes=()):
     """Shards of a sample with the digest of their rows, cached beside the cleaned table.
 
     Parameters
@@ -29,6 +29,8 @@ def load_plan(settings, path, code, write):
         Digest of the code of this module.
     write : bool
         False in the processes of single jobs, which only read the cache.
+    classes : sequence of str
+        Classes of the twins that every target gets; none leaves one row a target.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def load_plan(settings, path, code, write):
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
         return json.loads(cache.read_text())["shards"]
-    key = _key(settings, code)
+    key = _key({**settings, "twins": list(classes)}, code)
     if cache.is_file() and path.is_file():
         stored = json.loads(cache.read_text())
         if stored["key"] == key:
@@ -52,7 +54,7 @@ def load_plan(settings, path, code, write):
     raw = read_catalogue(settings["catalogue"], settings["columns"], settings["format"], settings["hdu"])
     if raw.empty:
         raise SettingsError(f"target catalogue {settings['catalogue']} holds no row; give at least one target")
-    frame = clean_targets(raw, settings["group_radius_arcmin"], settings["nside"])
+    frame = add_twins(clean_targets(raw, settings["group_radius_arcmin"], settings["nside"]), classes)
     shards = shard_digests(frame)
     if write:
         write_table(path, frame, COLUMNS)

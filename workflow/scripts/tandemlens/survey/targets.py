@@ -55,7 +55,33 @@ def clean_targets(raw, group_radius_arcmin, nside):
         ra, dec = frame.loc[ok, "ra"].to_numpy(), frame.loc[ok, "dec"].to_numpy()
         frame.loc[ok, "shard"] = _shards(ra, dec, nside)
         frame.loc[ok, "group_id"] = field_groups(ra, dec, frame.loc[ok, "target_id"].to_numpy(), group_radius_arcmin)
-    return frame
+    return frame.assign(canvas=frame["target_id"], wanted="")
+
+
+def add_twins(frame, classes):
+    """One row per class for every usable target, all on the canvas of that target.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        From `clean_targets`.
+    classes : sequence of str
+        Classes of simulated systems.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Unusable rows stand once, as they were; twins share shard and field group.
+    """
+    parts = [frame]
+    if len(classes):
+        usable = frame["status"] == "ok"
+        parts = [frame[~usable]]
+        for name in classes:
+            twins = frame[usable].copy()
+            twins["target_id"], twins["wanted"] = twins["canvas"] + f"-{name}", name
+            parts.append(twins)
+    return pd.concat(parts).sort_values("source_row", kind="stable", ignore_index=True)
 
 
 def field_groups(ra, dec, names, radius_arcmin):

@@ -15,5 +15,7 @@ COLUMNS = [
     Column("status", "str", "", "ok, or why the row cannot be used"),
     Column("flags", "str", "", "space-separated remarks: no_redshift, bad_redshift, name_repeated"),
     Column("reason", "str", "", "one sentence with the value that led to the status, empty if ok"),
+    Column("canvas", "str", "", "target whose sky this row is painted on; itself unless it is a twin"),
+    Column("wanted", "str", "", "class of simulated system that is to be painted; empty where none or drawn"),
     Column("source_row", "int64", "", "0-based row in the user's catalogue", 0),
 ]

@@ -1,0 +1,101 @@
+"""The page of the simulation: a contact sheet per class with the truth over it, and what was drawn."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+
+from tandemlens.base.atomic import write_text
+from tandemlens.base.samples import CLASSES
+from tandemlens.base.stack import read_stack
+from tandemlens.base.tables import read_table
+from tandemlens.catalogue import figures, truth_figures
+from tandemlens.catalogue.page import page_template
+from tandemlens.image.segment import open_images
+
+
+def write_simulation(paths, template_path, out_path, cfg, progress):
+    """Write the page.
+
+    Parameters
+    ----------
+    paths : dict of list of str
+        ``matched``, ``segments``, ``systems``, ``truth``, ``images`` and ``curves`` of every simulated shard, in one
+        order.
+    template_path, out_path : str
+    cfg : dict
+        Section ``report`` of the settings, and ``pixel_scale``, ``survey``, ``releases``, one a sample.
+    progress : callable
+    """
+    systems = pd.concat(map(read_table, paths["systems"]), ignore_index=True)
+    chosen = _chosen(systems, cfg["examples"])
+    sheets = {}
+    for index, shard in enumerate(
+        zip(*(paths[n] for n in ("matched", "segments", "truth", "images", "curves")), strict=True)
+    ):
+        sheets |= _shard_cards(chosen, *shard, cfg)
+        progress(index + 1, len(paths["systems"]))
+    by_class = [
+        (name, [{**row, **sheets[row["target_id"]]} for row in rows if row["target_id"] in sheets])
+        for name, rows in _by_class(systems[systems["target_id"].isin(chosen)])
+    ]
+    page = page_template(template_path).render(
+        classes=by_class,
+        counts=_counts(systems),
+        distributions=truth_figures.picture_distributions(systems),
+        survey=cfg["survey"],
+        releases=cfg["releases"],
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    write_text(out_path, page)
+
+
+def _chosen(systems, examples):
+    """The first systems of every class, in the order of their names: nothing is picked for its looks."""
+    ordered = systems.sort_values("target_id")
+    return set(ordered.groupby("class").head(examples)["target_id"])
+
+
+def _by_class(systems):
+    for name in CLASSES:
+        rows = systems[systems["class"] == name].sort_values("target_id").to_dict("records")
+        if rows:
+            yield name, rows
+
+
+def _counts(systems):
+    """Systems by class asked for and class found."""
+    table = pd.crosstab(systems["wanted"], systems["class"])
+    table = table.reindex(index=[c for c in CLASSES if c in table.index], columns=[c for c in CLASSES if c in table])
+    return [("asked for", list(table.columns))] + [(name, [int(v) for v in row]) for name, row in table.iterrows()]
+
+
+def _shard_cards(chosen, matched, segments, truth, images, curves, cfg):
+    out, tables = {}, {}
+    for name, path in (("truth", truth), ("images", images), ("curves", curves)):
+        tables[name] = dict(tuple(read_table(path).groupby("target_id")))
+    with read_stack(matched) as reader, open_images(segments) as pictures:
+        for index, target_id in enumerate(reader.target_ids):
+            if target_id not in chosen or target_id not in pictures:
+                continue
+            cutout = reader[index]
+            _, detection, _ = pictures[target_id]
+            half = cfg["stamp_arcsec"] / cfg["pixel_scale"] / 2
+            stamp = tuple(
+                slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in cutout.flux.shape[1:]
+            )
+            mine = {name: table.get(target_id) for name, table in tables.items()}
+            out[target_id] = {
+                "composite": figures.picture_composite(cutout, stamp),
+                "truth_picture": truth_figures.picture_truth(cutout, stamp, cfg["pixel_scale"], **mine),
+                "residual": truth_figures.picture_residual(detection, stamp),
+                "seen": _seen(mine["truth"]),
+            }
+    return out
+
+
+def _seen(truth):
+    """The strongly lensed sources of a system, the brightest first."""
+    strong = truth[truth["strong"]].sort_values("snr", ascending=False).head(6)
+    names = ("source", "kind", "z", "n_images", "gain", "stretch", "snr")
+    return strong[list(names)].to_dict("records") if np.any(truth["strong"]) else []

@@ -1,0 +1,125 @@
+"""Pictures of simulated systems: the truth over the image, the residual, and the distributions of what was drawn."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tandemlens.base.samples import CLASSES
+from tandemlens.catalogue.figures import draw_composite, new_axes, png
+
+#: colours of kinds of objects and of critical lines, distinguishable to colour-blind eyes (Okabe & Ito 2008)
+_LINES = {"tangential": "#f0e442", "radial": "#56b4e9"}
+_SOURCES = {"behind": "#ff6ec7", "source": "#ff6ec7"}
+_CLASS_COLOURS = dict(zip(CLASSES, ("#d55e00", "#e69f00", "#0072b2", "#999999", "#009e73", "#cc79a7"), strict=True))
+#: column of systems.parquet -> label and whether its axis is logarithmic
+_DRAWN = {
+    "z": ("redshift of the lens", False),
+    "z_source": ("redshift of the source", False),
+    "theta_e": ("Einstein radius (arcsec)", True),
+    "snr_brightest": ("ideal S/N of the brightest arc", True),
+    "mag_brightest": ("magnitude of the brightest arc", False),
+    "n_seen": ("lensed sources above S/N 5", False),
+    "blended": ("share of it below the central galaxy", False),
+    "m200c": ("halo mass (Msun)", True),
+}
+#: ground experts recover lenses above these (Rojas et al. 2023)
+_EXPERT_SNR = 25.0
+
+
+def picture_truth(cutout, stamp, scale, truth, images, curves):
+    """Colour picture with critical lines, images of strongly lensed sources, and what else was painted.
+
+    Parameters
+    ----------
+    cutout : Cutout
+    stamp : (slice, slice)
+    scale : float, arcsec per pixel
+    truth, images, curves : pandas.DataFrame or None
+        Rows of this system.
+
+    Returns
+    -------
+    str
+        PNG as base64 text.
+    """
+    figure, axes = new_axes()
+    draw_composite(axes, cutout, stamp)
+    limits = axes.get_xlim(), axes.get_ylim()
+    ny, nx = cutout.flux.shape[1:]
+
+    def place(frame):
+        # west is towards +x
+        return (nx - 1) / 2 - stamp[1].start - frame["east"] / scale, (ny - 1) / 2 - stamp[0].start + frame[
+            "north"
+        ] / scale
+
+    if curves is not None:
+        for (_, kind), line in curves.groupby(["line", "kind"]):
+            axes.plot(*place(line), color=_LINES[kind], lw=0.8)
+    if images is not None and truth is not None:
+        kind = truth.set_index("source")["kind"].reindex(images["source"]).to_numpy()
+        for name in np.unique(kind):
+            axes.scatter(
+                *place(images[kind == name]), s=26, facecolors="none", edgecolors=_SOURCES.get(name, "#ffffff"), lw=0.8
+            )
+    if truth is not None:
+        painted = truth[~truth["canvas"] & ~truth["strong"] & ~truth["kind"].isin(("behind",))]
+        axes.scatter(*place(painted), marker="s", s=40, facecolors="none", edgecolors="#00e08a", lw=0.8)
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+    return png(figure)
+
+
+def picture_residual(detection, stamp):
+    """What is left after the light of the centre, in sigma.
+
+    Parameters
+    ----------
+    detection : (y, x) ndarray
+    stamp : (slice, slice)
+
+    Returns
+    -------
+    str
+        PNG as base64 text.
+    """
+    figure, axes = new_axes()
+    axes.imshow(detection[stamp], origin="lower", cmap="gray", vmin=-3, vmax=12, interpolation="nearest")
+    return png(figure)
+
+
+def picture_distributions(systems):
+    """Histograms of what was drawn, by class.
+
+    Parameters
+    ----------
+    systems : pandas.DataFrame
+        As from systems.parquet.
+
+    Returns
+    -------
+    str
+        PNG as base64 text.
+    """
+    figure = Figure(figsize=(12.5, 5.6), dpi=100, layout="constrained")
+    for axes, (column, (label, logarithmic)) in zip(figure.subplots(2, 4).ravel(), _DRAWN.items(), strict=True):
+        values = systems[column].to_numpy(float)
+        values = np.where(values > 0, values, np.nan) if logarithmic else values
+        ends = values[np.isfinite(values)]
+        axes.set_xlabel(label, fontsize=9)
+        axes.tick_params(labelsize=8)
+        if not len(ends):
+            axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center")
+            continue
+        low, high = ends.min(), max(ends.max(), ends.min() + 1e-3)
+        edges = np.geomspace(low, high, 15) if logarithmic else np.linspace(low, high, 15)
+        groups = [(c, values[(systems["class"] == c) & np.isfinite(values)]) for c in CLASSES]
+        groups = [(c, v) for c, v in groups if len(v)]
+        names, parts = zip(*groups, strict=True)
+        axes.hist(parts, edges, stacked=True, color=[_CLASS_COLOURS[c] for c in names], label=names)
+        if logarithmic:
+            axes.set_xscale("log")
+        if column == "snr_brightest":
+            axes.axvline(_EXPERT_SNR, color="k", lw=0.8, ls=":")
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names), fontsize=9, frameon=False)
+    return png(figure)

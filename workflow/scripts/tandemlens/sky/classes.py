@@ -1,0 +1,202 @@
+"""Classes of simulated systems (DESIGN section 6): what is painted for each, its label and the reason.
+
+A system is drawn again only until it is of the class that was asked for; nothing else is rejected. What it is of is
+told by rule from all that lies on the canvas, the field included, whatever was asked for.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from tandemlens.base.errors import DataError
+from tandemlens.sky.artefacts import draw_artefact
+from tandemlens.sky.field import draw_sources
+from tandemlens.sky.population import draw_members
+from tandemlens.sky.scene import Second, draw_second
+from tandemlens.sky.shapes import draw_merger, draw_ring, draw_spiral
+from tandemlens.survey.psf import fwhm
+
+#: a tandem has at least this many strongly lensed members of one cluster behind, each of at least this ideal S/N
+LEAST_MEMBERS, LEAST_SNR = 2, 5.0
+#: contaminants: magnitudes in the anchor band, and how far in front of the cluster they may lie
+_CONTAMINANT_MAG, _NEAREST = (16.5, 21.0), 0.03
+#: a single source is drawn this far beyond the Einstein radius too, arcsec: galaxies have a size
+_BEYOND = 1.5
+
+
+@dataclass
+class System:
+    """What is painted on a canvas.
+
+    Parameters
+    ----------
+    galaxies : list of Galaxy
+        Beyond those of the scene, at their unlensed places.
+    second : Second or None
+        A cluster behind; its members are among `galaxies`.
+    artefact : (str, ndarray, ndarray) or None
+        From `draw_artefact`.
+    found : str
+        Class.
+    why : str
+    tries : int
+    census : pandas.DataFrame
+        One row per galaxy of scene and system, as from `Scene.lensed_images`, with snr of the strongly lensed ones.
+    images : pandas.DataFrame
+        Of the strongly lensed ones; `source` counts rows of `census`.
+    """
+
+    galaxies: list
+    second: Second | None = None
+    artefact: tuple | None = None
+    found: str = "members"
+    why: str = ""
+    tries: int = 1
+    census: pd.DataFrame | None = None
+    images: pd.DataFrame | None = None
+
+
+class Painter:
+    """Draws systems of every class.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    settings : dict
+        Section ``simulate`` of a sample.
+    shapes : list of Morphology
+        Of lensed sources; empty takes Sersic profiles.
+    """
+
+    def __init__(self, spectra, settings, shapes=()):
+        self._spectra, self._settings, self._shapes = spectra, settings, list(shapes)
+
+    def draw(self, rng, scene, wanted):
+        """A system of the class that is wanted, or after the last try the canvas as it is.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        scene : Scene
+        wanted : str
+            One of `tandemlens.base.samples.CLASSES`.
+
+        Returns
+        -------
+        System
+
+        Raises
+        ------
+        DataError
+            With status cannot_paint, where no redshift is left behind the lens.
+        """
+        attempt = {
+            "tandem": self._two_clusters,
+            "projected": self._two_clusters,
+            "single_arc": self._one_source,
+            "members": self._members,
+            "spiral_ring_merger": self._contaminant,
+            "artefact": self._artefact,
+        }[wanted]
+        for tries in range(1, self._settings["tries"] + 1):
+            system = attempt(rng, scene, wanted)
+            if system is not None:
+                return classed(scene, replace(system, tries=tries))
+        return classed(scene, System([], tries=self._settings["tries"]))
+
+    def _two_clusters(self, rng, scene, wanted):
+        settings = self._settings[wanted]["behind"]
+        if settings["z_max"] <= scene.lens.z + settings["dz_min"]:
+            raise DataError(
+                "cannot_paint",
+                f"{wanted}.behind.z_max {settings['z_max']} leaves no redshift behind a lens at {scene.lens.z:.3f} "
+                f"with dz_min {settings['dz_min']}; raise z_max",
+            )
+        second = draw_second(rng, scene.lens.z, scene.site, self._spectra, settings)
+        second.galaxies = [self._shaped(rng, g) for g in second.galaxies]
+        strong = scene.lensed_images(second.galaxies)[0]["strong"].to_numpy()
+        chosen = [g for g, s in zip(second.galaxies, strong, strict=True) if s]
+        seen = sum(_snr(scene, g) > LEAST_SNR for g in chosen) if len(chosen) >= LEAST_MEMBERS else 0
+        right = (seen >= LEAST_MEMBERS) == (wanted == "tandem")
+        return System(second.galaxies, second) if right else None
+
+    def _one_source(self, rng, scene, wanted):
+        z_max = self._settings[wanted]["z_max"]
+        source = self._shaped(rng, draw_sources(rng, 1, scene.lens.z, z_max, self._spectra)[0])
+        radius = scene.curves(source.z)[0] + _BEYOND
+        place = radius * np.sqrt(rng.uniform()) * np.exp(2j * np.pi * rng.uniform())
+        source = replace(source, kind="source", x=place.real, y=place.imag)
+        strong = scene.lensed_images([source])[0]["strong"].iloc[0]
+        return System([source]) if strong and _snr(scene, source) > LEAST_SNR else None
+
+    def _members(self, rng, scene, wanted):
+        count = 1 + rng.poisson(max(self._settings[wanted]["count"] - 1, 0))
+        galaxies = []
+        while len(galaxies) < count:
+            more, _ = draw_members(rng, scene.lens.z, 40.0, scene.site.size / 2, self._spectra, "added")
+            galaxies += [more[k] for k in rng.permutation(len(more))[: count - len(galaxies)]]
+        return System(galaxies)
+
+    def _contaminant(self, rng, scene, wanted):
+        draw = (draw_spiral, draw_ring, draw_merger)[rng.integers(3)]
+        radius = min(self._settings[wanted]["radius_arcsec"], scene.site.size / 2)
+        place = radius * np.sqrt(rng.uniform()) * np.exp(2j * np.pi * rng.uniform())
+        z = rng.uniform(min(_NEAREST, scene.lens.z), scene.lens.z)
+        return System(draw(rng, z, rng.uniform(*_CONTAMINANT_MAG), self._spectra, place.real, place.imag))
+
+    def _artefact(self, rng, scene, wanted):
+        site = scene.site
+        widths = [fwhm(psf) * site.scale / 2 if psf.any() else 1.0 for psf in site.fine_psf]
+        sigma = np.where(np.isfinite(site.sigma), site.sigma, 0.0)
+        return System([], artefact=draw_artefact(rng, site.side, site.scale, sigma, np.array(widths)))
+
+    def _shaped(self, rng, galaxy):
+        """A lensed source with the shape of a real galaxy, where there are any."""
+        if not self._shapes:
+            return galaxy
+        shape = self._shapes[rng.integers(len(self._shapes))]
+        return replace(galaxy, picture=shape.sized(galaxy.r_e * np.sqrt(galaxy.q)))
+
+
+def classed(scene, system):
+    """A system with its class and the reason, from a census of all that is lensed.
+
+    Parameters
+    ----------
+    scene : Scene
+    system : System
+
+    Returns
+    -------
+    System
+    """
+    galaxies = [*scene.galaxies, *system.galaxies]
+    census, images = scene.lensed_images(galaxies, system.second)
+    strong = np.flatnonzero(census["strong"])
+    census["snr"] = np.nan
+    census.loc[strong, "snr"] = [_snr(scene, galaxies[k], system.second) for k in strong]
+    seen = (census["snr"] > LEAST_SNR).to_numpy()
+    behind = np.array([g.kind == "behind" for g in galaxies], bool)
+    members, others = int((seen & behind).sum()), int((seen & ~behind).sum())
+    why = f"strongly lensed above S/N {LEAST_SNR:g}: {members} members of a second cluster, {others} others"
+    images = images[images["source"].isin(strong)]
+    return replace(system, found=_rule(system, members, others), why=why, census=census, images=images)
+
+
+def _rule(system, members, others):
+    if system.artefact is not None:
+        return "artefact"
+    if any(g.kind in ("spiral", "ring", "merger") for g in system.galaxies):
+        return "spiral_ring_merger"
+    if members >= LEAST_MEMBERS:
+        return "tandem"
+    if system.second is not None:
+        return "projected"
+    return "single_arc" if others else "members"
+
+
+def _snr(scene, galaxy, second=None):
+    """Ideal S/N of a lensed galaxy."""
+    light, _ = scene.site.lensed_light(galaxy, *scene.bending(galaxy.z, second))
+    return scene.site.ideal_snr(light)
