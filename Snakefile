@@ -1,4 +1,7 @@
-configfile: "config/config.yaml"
+# a run is described by one file: merged with the default run it would get samples that it does not name
+if "samples" not in config:
+
+    configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -17,6 +20,7 @@ rule all:
         f"{RESULTS}/catalogue/candidates.parquet",
         f"{RESULTS}/report/index.html",
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
+        [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],
         per_shard("features.parquet", "train"),
         per_shard("scores/colour.parquet", "known"),
     localrule: True

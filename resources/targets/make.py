@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 #: name -> number, cells of the sky (ra, dec) whose middles the targets surround, least richness
-LISTS = {"train": (12, ((84.4, 9.6), (247.5, 35.7)), 20.0), "known": (4, ((309.4, 19.5),), 60.0)}
+LISTS = {"train": (10, ((84.4, 9.6), (247.5, 35.7)), 20.0), "known": (4, ((309.4, 19.5),), 60.0)}
 
 rng = np.random.default_rng(20263)
 for name, (count, cells, least) in LISTS.items():

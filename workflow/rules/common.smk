@@ -43,6 +43,8 @@ DATA = SETTINGS["data"]
 ROAD = f"{RESULTS}/{SURVEY_NAME}/{{sample}}"
 PIXELS = {name: s["pixels"] for name, s in SETTINGS["samples"].items()}
 SIMULATED = [name for name, pixels in PIXELS.items() if pixels != "survey"]
+#: a survey that says how deep and sharp its images are, through which filters, tells how many tandems to expect
+CAN_EXPECT = all({"mock", "filter"} <= SURVEY["bands"][band].keys() for band in BANDS)
 #: what an injected sample paints on is a sample of its own, which is only fetched
 CANVAS = "_canvas"
 

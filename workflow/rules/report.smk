@@ -66,6 +66,7 @@ rule simulation:
         truth=simulated_shards("truth.parquet"),
         images=simulated_shards("images.parquet"),
         curves=simulated_shards("curves.parquet"),
+        expected=f"{RESULTS}/catalogue/expected.parquet" if CAN_EXPECT else [],
         template="workflow/report/simulation.html.j2",
     output:
         f"{RESULTS}/report/simulation.html",

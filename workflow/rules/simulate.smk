@@ -52,3 +52,29 @@ rule inject:
         cfg=simulation,
     script:
         "../scripts/inject.py"
+
+
+rule expect:
+    input:
+        targets=ancient(targets_of("search")),
+        seds=list(SEDS.values()),
+    output:
+        f"{RESULTS}/catalogue/expected.parquet",
+    log:
+        f"{RESULTS}/logs/expect.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/expect.jsonl"
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("expect"),
+        rows=SHARDS["search"],
+        cfg={
+            "survey": SURVEY,
+            "bands": BANDS,
+            "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
+            "seed": SETTINGS["seed"],
+            "expect": SETTINGS["expect"],
+        },
+    script:
+        "../scripts/expect.py"

@@ -7,6 +7,7 @@ with job(snakemake) as progress:
     names = ("matched", "segments", "systems", "truth", "images", "curves")
     write_simulation(
         {name: list(snakemake.input.get(name)) for name in names},
+        snakemake.input.get("expected"),
         snakemake.input.template,
         snakemake.output[0],
         snakemake.params.cfg,

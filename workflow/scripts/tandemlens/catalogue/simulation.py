@@ -14,7 +14,7 @@ from tandemlens.catalogue.page import page_template
 from tandemlens.image.segment import open_images
 
 
-def write_simulation(paths, template_path, out_path, cfg, progress):
+def write_simulation(paths, expected_path, template_path, out_path, cfg, progress):
     """Write the page.
 
     Parameters
@@ -22,6 +22,8 @@ def write_simulation(paths, template_path, out_path, cfg, progress):
     paths : dict of list of str
         ``matched``, ``segments``, ``systems``, ``truth``, ``images`` and ``curves`` of every simulated shard, in one
         order.
+    expected_path : str
+        expected.parquet; empty where nothing is known of the survey.
     template_path, out_path : str
     cfg : dict
         Section ``report`` of the settings, and ``pixel_scale``, ``survey``, ``releases``, one a sample.
@@ -42,6 +44,7 @@ def write_simulation(paths, template_path, out_path, cfg, progress):
     page = page_template(template_path).render(
         classes=by_class,
         counts=_counts(systems),
+        expected=_expected(expected_path),
         distributions=truth_figures.picture_distributions(systems),
         survey=cfg["survey"],
         releases=cfg["releases"],
@@ -68,6 +71,16 @@ def _counts(systems):
     table = pd.crosstab(systems["wanted"], systems["class"])
     table = table.reindex(index=[c for c in CLASSES if c in table.index], columns=[c for c in CLASSES if c in table])
     return [("asked for", list(table.columns))] + [(name, [int(v) for v in row]) for name, row in table.iterrows()]
+
+
+def _expected(path):
+    """Prevalence among the targets of the search, and its picture."""
+    if not path:
+        return None
+    table = read_table(path)
+    mean, low, high = prevalence(table)
+    facts = {"lenses": len(table), "draws": int(table["draws"].sum()), "tandems": int(table["tandems"].sum())}
+    return {**facts, "mean": mean, "low": low, "high": high, "picture": truth_figures.picture_expected(table)}
 
 
 def _shard_cards(chosen, matched, segments, truth, images, curves, cfg):
@@ -99,3 +112,23 @@ def _seen(truth):
     strong = truth[truth["strong"]].sort_values("snr", ascending=False).head(6)
     names = ("source", "kind", "z", "n_images", "gain", "stretch", "snr")
     return strong[list(names)].to_dict("records") if np.any(truth["strong"]) else []
+
+
+def prevalence(expected, seed=0, draws=2000):
+    """Mean expected number of tandems per target, with its error.
+
+    Parameters
+    ----------
+    expected : pandas.DataFrame
+        As from expected.parquet.
+    seed, draws : int
+        Of the bootstrap over targets.
+
+    Returns
+    -------
+    mean, low, high : float
+        The bootstrap's 16th and 84th percentiles; 0 where no draw was a tandem, which only bounds the prevalence.
+    """
+    values = expected["expected"].to_numpy(float)
+    picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    return float(values.mean()), *map(float, np.percentile(values[picks].mean(1), (16, 84)))

@@ -123,3 +123,32 @@ def picture_distributions(systems):
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names), fontsize=9, frameon=False)
     return png(figure)
+
+
+def picture_expected(expected):
+    """Expected number of tandems of each target against its richness.
+
+    Parameters
+    ----------
+    expected : pandas.DataFrame
+        As from expected.parquet.
+
+    Returns
+    -------
+    str
+        PNG as base64 text.
+    """
+    figure = Figure(figsize=(6.2, 3.2), dpi=100, layout="constrained")
+    left, right = figure.subplots(1, 2, sharex=True)
+    some = expected["expected"] > 0
+    left.plot(expected["richness"], expected["theta_e"], "o", ms=4, color="#0072b2")
+    left.set_ylabel("Einstein radius for z = 2 (arcsec)", fontsize=8)
+    right.plot(expected["richness"][some], expected["expected"][some], "o", ms=4, color="#d55e00", label="tandems")
+    right.plot(expected["richness"], expected["clusters"], "x", ms=4, color="#999999", label="clusters behind")
+    right.set_ylabel("expected number per target", fontsize=8)
+    right.set_yscale("log")
+    right.legend(fontsize=7, frameon=False)
+    for axes in (left, right):
+        axes.set_xlabel("richness of the lens", fontsize=8)
+        axes.tick_params(labelsize=7)
+    return png(figure)

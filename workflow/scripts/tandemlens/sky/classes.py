@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tandemlens.base.errors import DataError
 from tandemlens.sky.artefacts import draw_artefact
 from tandemlens.sky.field import draw_sources
 from tandemlens.sky.population import draw_members
@@ -106,19 +105,9 @@ class Painter:
         return classed(scene, System([], tries=self._settings["tries"]))
 
     def _two_clusters(self, rng, scene, wanted):
-        settings = self._settings[wanted]["behind"]
-        if settings["z_max"] <= scene.lens.z + settings["dz_min"]:
-            raise DataError(
-                "cannot_paint",
-                f"{wanted}.behind.z_max {settings['z_max']} leaves no redshift behind a lens at {scene.lens.z:.3f} "
-                f"with dz_min {settings['dz_min']}; raise z_max",
-            )
-        second = draw_second(rng, scene.lens.z, scene.site, self._spectra, settings)
+        second = draw_second(rng, scene.lens.z, scene.site, self._spectra, self._settings[wanted]["behind"])
         second.galaxies = [self._shaped(rng, g) for g in second.galaxies]
-        strong = scene.lensed_images(second.galaxies)[0]["strong"].to_numpy()
-        chosen = [g for g, s in zip(second.galaxies, strong, strict=True) if s]
-        seen = sum(_snr(scene, g) > LEAST_SNR for g in chosen) if len(chosen) >= LEAST_MEMBERS else 0
-        right = (seen >= LEAST_MEMBERS) == (wanted == "tandem")
+        right = (seen_members(scene, second) >= LEAST_MEMBERS) == (wanted == "tandem")
         return System(second.galaxies, second) if right else None
 
     def _one_source(self, rng, scene, wanted):
@@ -157,6 +146,24 @@ class Painter:
             return galaxy
         shape = self._shapes[rng.integers(len(self._shapes))]
         return replace(galaxy, picture=shape.sized(galaxy.r_e * np.sqrt(galaxy.q)))
+
+
+def seen_members(scene, second):
+    """Number of members of a second cluster that are strongly lensed and seen.
+
+    Parameters
+    ----------
+    scene : Scene
+    second : Second
+
+    Returns
+    -------
+    int
+        0 where fewer than two are strongly lensed, whatever is seen of one.
+    """
+    strong = scene.lensed_images(second.galaxies)[0]["strong"].to_numpy()
+    chosen = [g for g, s in zip(second.galaxies, strong, strict=True) if s]
+    return sum(_snr(scene, g) > LEAST_SNR for g in chosen) if len(chosen) >= LEAST_MEMBERS else 0
 
 
 def classed(scene, system):

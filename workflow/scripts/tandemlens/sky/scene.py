@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.interpolate import RectBivariateSpline
 
 from tandemlens.base.cosmology import efficiency, kpc_per_arcsec
+from tandemlens.base.errors import DataError
 from tandemlens.sky.field import draw_field
 from tandemlens.sky.halo import draw_lens
 from tandemlens.sky.images import critical_lines, eigenvalues, einstein_radius, lens_map, point_images
@@ -228,13 +229,30 @@ def draw_scene(rng, z, richness, site, spectra, faintest):
     -------
     Scene
     """
+    lens, galaxies, facts = draw_cluster(rng, z, richness, site, spectra)
+    return Scene(lens, galaxies + draw_field(rng, site.size, spectra, faintest), facts, site)
+
+
+def draw_cluster(rng, z, richness, site, spectra):
+    """Draw the cluster in front.
+
+    Parameters
+    ----------
+    rng, z, richness, site, spectra
+        As for `draw_scene`.
+
+    Returns
+    -------
+    lens : Lens
+    galaxies : list of Galaxy
+    facts : dict of float
+        Draws of the halo.
+    """
     members, luminosity = draw_members(rng, z, richness, site.size / 2 + 5, spectra, "member")
     heavy = luminosity > LEAST_MASSIVE
     x, y = (np.array([getattr(m, a) for m in members])[heavy] for a in "xy")
     lens, facts = draw_lens(rng, z, richness, x, y, luminosity[heavy])
-    galaxies = [*draw_centre(rng, z, spectra, "bcg", q=facts["q"], angle=facts["angle"]), *members]
-    galaxies += draw_field(rng, site.size, spectra, faintest)
-    return Scene(lens, galaxies, facts, site)
+    return lens, [*draw_centre(rng, z, spectra, "bcg", q=facts["q"], angle=facts["angle"]), *members], facts
 
 
 def draw_second(rng, z, site, spectra, settings):
@@ -253,7 +271,18 @@ def draw_second(rng, z, site, spectra, settings):
     Returns
     -------
     Second
+
+    Raises
+    ------
+    DataError
+        With status cannot_paint, where no redshift is left behind the lens.
     """
+    if settings["z_max"] <= z + settings["dz_min"]:
+        raise DataError(
+            "cannot_paint",
+            f"behind.z_max {settings['z_max']} leaves no redshift behind a lens at {z:.3f} with dz_min "
+            f"{settings['dz_min']}; raise z_max",
+        )
     far = rng.uniform(z + settings["dz_min"], settings["z_max"])
     power = settings["richness_slope"] + 1
     low, high = (settings[f"richness_{end}"] ** power for end in ("min", "max"))

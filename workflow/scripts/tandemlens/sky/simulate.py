@@ -51,7 +51,7 @@ def render_shard(targets, cfg, seds, outputs, progress):
 
     def open_canvas(canvas_id, target, rng):
         site, facts = telescope.site(rng)
-        z, richness = _lens_facts(target, rng)
+        z, richness = lens_facts(target, rng)
         faintest = max(facts[f"depth_{b}"] for b in cfg["bands"]) + _BEYOND_DEPTH
         scene = draw_scene(rng, z, richness, site, shard.spectra, faintest)
         return _Canvas(scene, facts, richness)
@@ -90,7 +90,7 @@ def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progr
                 raise DataError("fetch_failed", f"canvas {canvas_id} was not fetched; fetch.parquet says why")
             cutout = canvases[index[canvas_id]]
             site = site_of(cutout, target["ra"], target["dec"], cfg["survey"], canvas_id)
-            z, richness = _lens_facts(target, rng)
+            z, richness = lens_facts(target, rng)
             scene = real_scene(rng, z, richness, cutout, site, shard.spectra)
             return _Canvas(scene, {}, richness, cutout)
 
@@ -253,6 +253,17 @@ class _Shard:
         return facts
 
 
-def _lens_facts(target, rng):
+def lens_facts(target, rng):
+    """Redshift and richness of a lens, drawn or 40 where the target has none.
+
+    Parameters
+    ----------
+    target : mapping
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    z, richness : float
+    """
     z = target["z"] if np.isfinite(target["z"]) else rng.uniform(*_REDSHIFTS)
     return z, target["richness"] if np.isfinite(target["richness"]) else _RICHNESS
