@@ -16,6 +16,9 @@ A,30.00,2.00,0.25,40
 B,30.05,2.10,0.31,55
 C,120.0,-20.0,0.40,30
 """
+TRAIN = """name,ra,dec,z,richness
+T,200.0,10.0,0.3,40
+"""
 
 
 class Tree:
@@ -73,7 +76,12 @@ def plant(folder, targets=TARGETS, **settings):
         else:
             shutil.copy2(source, folder / part)
     (folder / "targets.csv").write_text(targets)
+    (folder / "train.csv").write_text(TRAIN)
     search = {"survey": "mock", "bands": ["g", "r", "i"], "targets": {"catalogue": "targets.csv"}}
-    small = {"samples": {"search": search}, "cutout": {"size_arcsec": 50}, "colour": {"null_draws": 200}, **settings}
+    search |= {"pixels": "simulated", "simulate": {"tries": 5}}
+    none = {name: {"share": 0} for name in ("tandem", "single_arc", "spiral_ring_merger", "artefact")}
+    train = {"targets": {"catalogue": "train.csv"}, "simulate": {"twins": True, "tries": 5, **none}}
+    small = {"samples": {"search": search, "train": train}, "cutout": {"size_arcsec": 50}}
+    small |= {"colour": {"null_draws": 200}, "expect": {"lenses": 1, "draws": 1}, **settings}
     (folder / "small.yaml").write_text(yaml.safe_dump(small))
     return Tree(folder)

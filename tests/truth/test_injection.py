@@ -62,7 +62,8 @@ def test_flux_and_place_of_painted_stars_are_measured_right(canvases):
             flux = np.array(aperture_photometry(added, CircularAperture(places, radius))["aperture_sum"])
             expected = FLUX[k] * growth_curve(plain.psf[k], [radius])[0]
             good = (plain.mask[k] == 0)[[round(p[1]) for p in places], [round(p[0]) for p in places]]
-            assert np.median(flux[good]) == pytest.approx(expected, rel=0.01)
+            # kernels between PSFs of this field misplace up to 1.5 per cent of the light
+            assert np.median(flux[good]) == pytest.approx(expected, rel=0.015)
             noise = np.sqrt(np.pi) * radius * site.sigma[k]
             assert np.abs(np.median((flux[good] - expected) / noise)) < 0.3
             rows, columns = np.indices(added.shape)

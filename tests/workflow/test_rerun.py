@@ -3,19 +3,23 @@
 import json
 import os
 
+import yaml
+
 from tandemlens.base.atomic import sha256
 from trees import plant
 
 LIBRARY = "workflow/scripts/tandemlens"
 ROAD = ("targets", "render", "match", "segment", "measure", "features")
 RUN = {"fit_colour": 1, "catalogue": 1, "report": 1}
-#: the small run has two shards
+#: what follows from other pixels or another target list
+PIXELS, LIST = {"simulation": 1}, {"simulation": 1, "expect": 1}
+#: the search of the small run has two shards, its training sample one
 SHARDS = 2
 
 
-def jobs(*rules, shards=SHARDS):
+def jobs(*rules, shards=SHARDS, more=None):
     """Jobs of the per-shard rules, and once the rules of the whole run."""
-    return {**dict.fromkeys(rules, shards), "score_colour": SHARDS, **RUN}
+    return {**dict.fromkeys(rules, shards), "score_colour": SHARDS, **RUN, **(more or {})}
 
 
 def test_a_finished_run_is_up_to_date(tree):
@@ -45,7 +49,7 @@ def test_comments_and_docstrings_rerun_nothing(tree):
 
 def test_editing_a_stage_reruns_it_and_what_follows(tree):
     tree.append(f"{LIBRARY}/image/photometry.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs("measure", "features")
+    assert tree.stale() == jobs("measure", "features", shards=SHARDS + 1)
 
 
 def test_editing_one_head_reruns_that_head(tree):
@@ -55,12 +59,12 @@ def test_editing_one_head_reruns_that_head(tree):
 
 def test_editing_colour_reruns_features_and_heads(tree):
     tree.append(f"{LIBRARY}/features/colour.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs("features")
+    assert tree.stale() == jobs("features", shards=SHARDS + 1)
 
 
 def test_editing_the_page_reruns_the_report(tree):
     tree.append(f"{LIBRARY}/catalogue/page.py", "\nEDITED = True\n")
-    assert tree.stale() == {"report": 1}
+    assert tree.stale() == {"report": 1, "simulation": 1}
 
 
 def test_swapping_two_values_is_seen(finished, tmp_path):
@@ -74,17 +78,31 @@ def test_swapping_two_values_is_seen(finished, tmp_path):
 
 def test_changing_one_target_reruns_its_shard(tree):
     tree.edit("targets.csv", "C,120.0,-20.0,0.40", "C,120.0,-20.0,0.45")
-    assert tree.stale() == jobs(*ROAD, shards=1)
+    assert tree.stale() == jobs(*ROAD, shards=1, more=LIST)
 
 
 def test_adding_a_target_in_a_new_cell_adds_its_shard(tree):
     tree.append("targets.csv", "D,250.0,40.0,0.3,20\n")
-    assert tree.stale() == {**jobs(*ROAD, shards=1), "score_colour": SHARDS + 1}
+    assert tree.stale() == {**jobs(*ROAD, shards=1, more=LIST), "score_colour": SHARDS + 1}
 
 
 def test_adding_a_target_to_a_cell_reruns_that_shard(tree):
     tree.append("targets.csv", "D,120.9,-20.3,0.3,20\n")
-    assert tree.stale() == jobs(*ROAD, shards=1)
+    assert tree.stale() == jobs(*ROAD, shards=1, more=LIST)
+
+
+def test_a_line_of_a_class_reruns_its_sample_alone(tree):
+    settings = yaml.safe_load((tree.folder / "small.yaml").read_text())
+    settings["samples"]["train"]["simulate"]["members"] = {"count": 5}
+    tree.configure(**settings)
+    assert tree.stale() == {**dict.fromkeys(ROAD[1:], 1), **PIXELS}
+
+
+def test_a_line_of_a_class_that_is_not_drawn_reruns_nothing(tree):
+    settings = yaml.safe_load((tree.folder / "small.yaml").read_text())
+    settings["samples"]["train"]["simulate"]["single_arc"] = {"share": 0, "z_max": 2.0}
+    tree.configure(**settings)
+    assert tree.stale() == {}
 
 
 def test_adding_an_unusable_target_reruns_only_the_catalogue(tree):
@@ -104,12 +122,12 @@ def test_every_product_has_its_trail(finished):
     """Sidecar, log and benchmark of every job; the sidecar's digest is that of the file."""
     results = finished.folder / "results"
     products = [p for p in results.rglob("*") if p.suffix in (".h5", ".parquet", ".fits", ".csv", ".html")]
-    products = [p for p in products if p != results / "mock/search/targets.parquet"]
+    products = [p for p in products if p.parent.parent != results / "mock"]
     assert len(products) > 25
     for path in products:
         facts = json.loads(path.with_name(path.name + ".prov.json").read_text())
         assert facts["sha256"] == sha256(path)
         assert facts["code"]
     for rule in (*ROAD, "score_colour"):
-        assert len(list((results / "logs" / rule).glob("*.log"))) == SHARDS
-        assert len(list((results / "benchmarks" / rule).glob("*.jsonl"))) == SHARDS
+        assert len(list((results / "logs" / rule / "search").glob("*.log"))) == SHARDS
+        assert len(list((results / "benchmarks" / rule / "search").glob("*.jsonl"))) == SHARDS

@@ -15,8 +15,8 @@ def test_nothing_is_stale(tree):
 def test_the_changed_file_is_named(tree):
     tree.append("workflow/scripts/tandemlens/image/photometry.py", "\nEDITED = True\n")
     said = why(tree)
-    assert "measure (2 jobs): code of tandemlens.image.photometry changed" in said
-    assert "features (2)" in said.split("and what follows:")[1]
+    assert "measure (3 jobs): code of tandemlens.image.photometry changed" in said
+    assert "features (3)" in said.split("and what follows:")[1]
 
 
 def test_the_changed_setting_is_named(tree):
