@@ -120,6 +120,20 @@ def test_shares_choose_the_class(tmp_path):
     assert set(done["systems"]["wanted"]) == {"members"}
 
 
+@pytest.mark.real
+def test_lensed_sources_take_the_shapes_of_real_galaxies(tmp_path, real):
+    """Other pixels, and a strongly lensed and seen source all the same."""
+    folder = str(real / "cosmos_galaxies/cosmos")
+    targets = targets_of("a", wanted=("single_arc",))
+    (tmp_path / "smooth").mkdir()
+    smooth, rough = render(tmp_path / "smooth", targets), render(tmp_path, targets, cosmos=folder)
+    assert list(rough["systems"]["class"]) == ["single_arc"]
+    assert not np.array_equal(smooth["cutouts"]["a-single_arc"].flux, rough["cutouts"]["a-single_arc"].flux)
+    source = rough["truth"].set_index("kind").loc["source"]
+    assert source["strong"]
+    assert source["snr"] > 5
+
+
 @pytest.mark.parametrize("name", SURVEYS)
 def test_a_survey_has_its_noise_and_seeing(name):
     """Blank sky: apertures of two FWHM scatter by a fifth of the flux at the depth, point sources have the FWHM."""

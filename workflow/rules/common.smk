@@ -107,12 +107,15 @@ def band_facts(*names):
 
 def simulation(wildcards):
     """What decides the pixels of a simulated or injected sample."""
+    simulate = used_settings(SETTINGS["samples"][wildcards.sample]["simulate"])
+    if simulate["cosmos"]:
+        simulate["cosmos"] = in_data(simulate["cosmos"])
     return {
         "survey": SURVEY,
         "bands": BANDS,
         "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
         "seed": SETTINGS["seed"],
-        "simulate": used_settings(SETTINGS["samples"][wildcards.sample]["simulate"]),
+        "simulate": simulate,
     }
 
 
