@@ -22,9 +22,9 @@ SURVEY = {
         "psf": {"file": "{name}_{band}_psf.fits"},
     },
     "bands": {
-        "g": {"wavelength": 4800, "width": 1300, "extinction": 3.2},
-        "r": {"wavelength": 6200, "width": 1300, "extinction": 2.3},
-        "i": {"wavelength": 7500, "width": 1300, "extinction": 1.7},
+        "g": {"wavelength": 4800, "width": 1300, "extinction": 3.2, "filter": "sdss2010-g"},
+        "r": {"wavelength": 6200, "width": 1300, "extinction": 2.3, "filter": "sdss2010-r"},
+        "i": {"wavelength": 7500, "width": 1300, "extinction": 1.7, "filter": "sdss2010-i"},
     },
 }
 
@@ -168,9 +168,13 @@ def spoil(f):
     f.row("whole", "fetch_failed", ra=200.0, dec=-60.0, files=False)
 
 
+#: rows into which every class is painted too, and whether that can be done
+PAINTED = {"whole": True, "no redshift": True, "one band missing": True, "all NaN": False, "truncated": False}
+
+
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    """Catalogue, expectation and what Snakemake said of one run over the spoiled folder."""
+    """Catalogue, expectation, what Snakemake said, page, logs and results of one run over the spoiled folder."""
     folder = tmp_path_factory.mktemp("spoiled")
     files = Folder(folder)
     spoil(files)
@@ -178,14 +182,19 @@ def outcome(tmp_path_factory):
     files.expected[-1] = ("whole", "no_coverage")
     (folder / "targets.csv").write_text("name,ra,dec,z\n" + "\n".join(files.rows) + "\n")
     search = {"survey": "spoiled", "targets": {"catalogue": str(folder / "targets.csv"), "nside": 1}}
-    tree = plant(folder / "tree", samples={"search": search}, cutout={"size_arcsec": 48}, data=str(folder))
+    chosen = [row for row, (name, _) in zip(files.rows, files.expected, strict=True) if name in PAINTED][: len(PAINTED)]
+    (folder / "train.csv").write_text("name,ra,dec,z\n" + "\n".join(chosen) + "\n")
+    train = {"pixels": "injected", "targets": {"catalogue": str(folder / "train.csv"), "nside": 1}}
+    train |= {"simulate": {"twins": True, "tries": 3}}
+    samples = {"search": search, "train": train}
+    tree = plant(folder / "tree", samples=samples, cutout={"size_arcsec": 48}, data=str(folder))
     (tree.folder / "config/surveys/spoiled.yaml").write_text(yaml.safe_dump(SURVEY, sort_keys=False))
     said = tree.snakemake()
     results = tree.folder / "results"
     catalogue = pd.read_parquet(results / "catalogue/candidates.parquet").sort_values("source_row")
     page = (results / "report/index.html").read_text()
     logs = "\n".join(p.read_text() for p in (results / "logs").rglob("*.log"))
-    return catalogue, files.expected, said, page, logs
+    return catalogue, files.expected, said, page, logs, results
 
 
 def test_every_row_is_there_once(outcome):
@@ -212,7 +221,7 @@ def test_every_row_without_a_score_says_why(outcome):
 
 
 def test_no_traceback_is_shown(outcome):
-    _, _, said, page, logs = outcome
+    _, _, said, page, logs, _ = outcome
     for text in (said, page, logs):
         assert "Traceback" not in text
 
@@ -229,3 +238,17 @@ def test_scored_rows_come_first(outcome):
     assert place.is_monotonic_increasing
     scored = catalogue.loc[catalogue["status"] == "scored", "color_evidence"]
     assert scored.is_monotonic_decreasing
+
+
+def test_what_is_to_be_painted_into_bad_cutouts_is_not_lost(outcome):
+    folder = outcome[-1] / "spoiled/train"
+    table, systems = (
+        pd.concat(map(pd.read_parquet, folder.glob(f"*/{name}.parquet"))) for name in ("fetch", "systems")
+    )
+    for name, painted in PAINTED.items():
+        mine = table[table["target_id"].str.startswith(name.replace(" ", "_"))]
+        assert mine["target_id"].nunique() == 6
+        assert (mine["status"] == "ok").any() == painted, mine[["band", "status", "reason"]].to_string()
+        assert set(mine["target_id"]) & set(systems["target_id"]) == (set(mine["target_id"]) if painted else set())
+        assert (mine.loc[mine["status"] != "ok", "reason"].str.len() > 10).all()
+    assert (outcome[-1] / "report/simulation.html").read_text().count("composite of") >= 6

@@ -84,9 +84,8 @@ def _expected(path):
 
 
 def _shard_cards(chosen, matched, segments, truth, images, curves, cfg):
-    out, tables = {}, {}
-    for name, path in (("truth", truth), ("images", images), ("curves", curves)):
-        tables[name] = dict(tuple(read_table(path).groupby("target_id")))
+    out = {}
+    tables = {name: read_table(path) for name, path in (("truth", truth), ("images", images), ("curves", curves))}
     with read_stack(matched) as reader, open_images(segments) as pictures:
         for index, target_id in enumerate(reader.target_ids):
             if target_id not in chosen or target_id not in pictures:
@@ -97,7 +96,7 @@ def _shard_cards(chosen, matched, segments, truth, images, curves, cfg):
             stamp = tuple(
                 slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in cutout.flux.shape[1:]
             )
-            mine = {name: table.get(target_id) for name, table in tables.items()}
+            mine = {name: table[table["target_id"] == target_id] for name, table in tables.items()}
             out[target_id] = {
                 "composite": figures.picture_composite(cutout, stamp),
                 "truth_picture": truth_figures.picture_truth(cutout, stamp, cfg["pixel_scale"], **mine),
@@ -111,7 +110,7 @@ def _seen(truth):
     """The strongly lensed sources of a system, the brightest first."""
     strong = truth[truth["strong"]].sort_values("snr", ascending=False).head(6)
     names = ("source", "kind", "z", "n_images", "gain", "stretch", "snr")
-    return strong[list(names)].to_dict("records") if np.any(truth["strong"]) else []
+    return strong[list(names)].to_dict("records")
 
 
 def prevalence(expected, seed=0, draws=2000):

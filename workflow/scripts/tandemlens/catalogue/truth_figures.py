@@ -33,8 +33,8 @@ def picture_truth(cutout, stamp, scale, truth, images, curves):
     cutout : Cutout
     stamp : (slice, slice)
     scale : float, arcsec per pixel
-    truth, images, curves : pandas.DataFrame or None
-        Rows of this system.
+    truth, images, curves : pandas.DataFrame
+        Rows of this system, perhaps none.
 
     Returns
     -------
@@ -52,18 +52,14 @@ def picture_truth(cutout, stamp, scale, truth, images, curves):
             "north"
         ] / scale
 
-    if curves is not None:
-        for (_, kind), line in curves.groupby(["line", "kind"]):
-            axes.plot(*place(line), color=_LINES[kind], lw=0.8)
-    if images is not None and truth is not None:
-        kind = truth.set_index("source")["kind"].reindex(images["source"]).to_numpy()
-        for name in np.unique(kind):
-            axes.scatter(
-                *place(images[kind == name]), s=26, facecolors="none", edgecolors=_SOURCES.get(name, "#ffffff"), lw=0.8
-            )
-    if truth is not None:
-        painted = truth[~truth["canvas"] & ~truth["strong"] & ~truth["kind"].isin(("behind",))]
-        axes.scatter(*place(painted), marker="s", s=40, facecolors="none", edgecolors="#00e08a", lw=0.8)
+    for (_, kind), line in curves.groupby(["line", "kind"]):
+        axes.plot(*place(line), color=_LINES[kind], lw=0.8)
+    ring = {"facecolors": "none", "lw": 0.8}
+    kinds = truth.set_index("source")["kind"].reindex(images["source"]).to_numpy()
+    for kind in np.unique(kinds):
+        axes.scatter(*place(images[kinds == kind]), s=26, edgecolors=_SOURCES.get(kind, "#ffffff"), **ring)
+    painted = truth[~truth["canvas"] & ~truth["strong"] & (truth["kind"] != "behind")]
+    axes.scatter(*place(painted), marker="s", s=40, edgecolors="#00e08a", **ring)
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
     return png(figure)

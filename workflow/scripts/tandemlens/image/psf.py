@@ -8,7 +8,7 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 #: regularisations tried, relative to the peak power of the narrow PSF
 _TRIALS = 10.0 ** np.arange(-8.0, -1.5, 1.0)
 #: noise of the kernel's own making that is worth one unit of residual: a weak preference for tame kernels
-_ROUGHNESS_PRICE = 0.002
+_ROUGHNESS_PRICE = 0.01
 #: a misplaced fraction of the light below this needs no second look
 _GOOD_ENOUGH = 5e-4
 

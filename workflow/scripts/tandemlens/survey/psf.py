@@ -17,6 +17,8 @@ _STAR_SNR = 40.0
 _MIN_STARS, _MAX_STARS = 4, 60
 #: half size of a star stamp, in FWHM
 _STAMP_FWHM = 5.0
+#: wings fade from this fraction of the radius where they are lost in noise
+_FADE = 0.6
 
 
 def moffat(size, scale, fwhm, dx=0.0, dy=0.0, beta=MOFFAT_BETA):
@@ -238,6 +240,7 @@ def star_psf(image, sigma, valid, where, saturation=np.inf):
         limit = np.median(residual[keep]) + 3 * robust_sigma(residual[keep])
         better = residual <= max(limit, 0.02)
         keep = better if better.sum() >= _MIN_STARS else keep
+    psf = _denoise(psf, stamps[keep] / flux[keep, None, None])
     return StarPsf(centre_psf(_tame_wings(psf)), int(keep.sum()), float(np.median(residual[keep])))
 
 
@@ -314,8 +317,24 @@ def _residual(stamps, flux, psf, sigma, width):
     return np.sqrt(np.maximum(away**2 - noise**2, 0)) / flux
 
 
+def _denoise(psf, stamps):
+    """Take out the frequencies that are noise, by the spread of the stars; steeper than Wiener's filter, which widens.
+
+    Where a wider PSF is all noise, a narrower one has little power: matching one to the other would turn that noise
+    into a pattern around every bright galaxy.
+    """
+    spectra = np.fft.fft2(stamps - psf)
+    noise = (np.abs(spectra) ** 2).mean(0) / len(stamps)
+    power = np.abs(np.fft.fft2(psf)) ** 2
+    place = np.fft.fftfreq(len(psf)) * len(psf)
+    rings = np.hypot(place[:, None], place[None]).round().astype(int)
+    noise, power = (np.bincount(rings.ravel(), v.ravel()) for v in (noise, power))
+    keep = 1 / (1 + (noise / power) ** 2)
+    return np.fft.ifft2(np.fft.fft2(psf) * keep[rings]).real
+
+
 def _tame_wings(psf):
-    """Set wings to zero where the azimuthal mean first falls below its own scatter."""
+    """Fade wings to zero where the azimuthal mean falls below its own scatter: an edge would ring when matched."""
     radius = radii_map(psf.shape)
     rings = radius.astype(int)
     middle = psf.shape[0] // 2
@@ -326,4 +345,5 @@ def _tame_wings(psf):
     error = np.sqrt(np.maximum(square / count - mean**2, 0) / count)
     lost = np.flatnonzero(mean[: middle + 1] < 2 * error[: middle + 1])
     edge = min(max(int(lost[0]) if len(lost) else middle, 6), middle)
-    return np.where(radius <= edge, psf, 0) * np.clip(edge + 1 - radius, 0, 1)
+    start = _FADE * edge
+    return psf * (1 + np.cos(np.pi * np.clip((radius - start) / (edge - start), 0, 1))) / 2
