@@ -14,7 +14,7 @@ from tandemlens.sky.paint import Galaxy
 from tandemlens.sky.real import real_scene
 from tandemlens.sky.site import inject, site_of
 from tandemlens.sky.spectra import Spectra
-from tandemlens.survey.files import FilesSource
+from tandemlens.survey.cutouts import CutoutReader
 from tandemlens.survey.psf import growth_curve
 
 pytestmark = pytest.mark.real
@@ -27,7 +27,7 @@ FLUX = np.array([2000.0, 3000.0, 4000.0])
 @pytest.fixture(scope="module")
 def canvases(real):
     """Cutouts of four targets and their sites."""
-    source = FilesSource(SURVEY, BANDS, real / "kids_viking", 120)
+    source = CutoutReader(SURVEY, BANDS, real / "kids_viking", 120)
     rows = pd.read_csv(real / "kids_viking/targets.csv").iloc[[5, 12, 17, 30]]
     out = []
     for number, row in zip(rows.index, rows.to_dict("records"), strict=True):

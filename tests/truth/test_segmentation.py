@@ -13,7 +13,7 @@ from places import ROOT
 from tandemlens.base.config import load_schema, load_survey, validate_settings
 from tandemlens.image.light import subtract_light
 from tandemlens.image.segment import segment_system
-from tandemlens.survey.files import FilesSource
+from tandemlens.survey.cutouts import CutoutReader
 
 
 def settings(scale):
@@ -138,7 +138,7 @@ def test_as_many_real_sources_as_sextractor_at_equal_contamination(real, tmp_pat
     survey = load_survey(
         "kids_viking", ROOT / "config/surveys", load_schema(ROOT / "config/schemas/survey.schema.yaml")
     )
-    source = FilesSource(survey, ["r", "i"], real / "kids_viking", 120)
+    source = CutoutReader(survey, ["r", "i"], real / "kids_viking", 120)
     cfg = settings(scale)
     places = [(352.2671, -31.8949), (352.2905, -31.7428), (352.30, -31.80), (352.25, -31.85)]
     places += [(352.35, -31.75), (352.36, -31.86), (352.22, -31.72), (352.33, -31.90)]

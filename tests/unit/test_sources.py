@@ -14,7 +14,7 @@ from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import read_table
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.survey.calibrate import njy_per_pixel_unit
-from tandemlens.survey.files import FilesSource, fetch_shard
+from tandemlens.survey.cutouts import CutoutReader, fetch_shard
 from tandemlens.survey.layers import Files
 
 SCHEMA = load_schema(ROOT / "config/schemas/survey.schema.yaml")
@@ -122,7 +122,7 @@ TARGET = {"target_id": "t-00000000", "name": "t", "ra": 150.0, "dec": 2.0, "sour
 
 def test_the_target_is_at_the_centre(tmp_path):
     write_sky(tmp_path)
-    source = FilesSource(survey_of(tmp_path), ["g", "r"], tmp_path, 15)
+    source = CutoutReader(survey_of(tmp_path), ["g", "r"], tmp_path, 15)
     cutout, facts = source.cutout(TARGET)
     source.close()
     assert [f["status"] for f in facts] == ["ok", "ok"]
@@ -137,7 +137,7 @@ def test_the_target_is_at_the_centre(tmp_path):
 
 def test_a_cutout_over_the_edge_is_padded_with_no_data(tmp_path):
     write_sky(tmp_path)
-    source = FilesSource(survey_of(tmp_path), ["g", "r"], tmp_path, 20)
+    source = CutoutReader(survey_of(tmp_path), ["g", "r"], tmp_path, 20)
     cutout, facts = source.cutout({**TARGET, "ra": 150.0 + 13 / 3600})
     source.close()
     assert 0.3 < facts[0]["coverage"] < 0.8
@@ -151,7 +151,7 @@ def test_sidecar_headers_replace_the_files_own(tmp_path):
         text = cards.tostring(sep="\n", endcard=False, padding=False)
         (tmp_path / f"{band}.head").write_text(f"{text}\nMAGZERO = 31.4\nEND\n")
     survey = survey_of(tmp_path, {"head": "{band}.head", "unit": "ADU", "zero_point": "MAGZERO"})
-    source = FilesSource(survey, ["g", "r"], tmp_path, 15)
+    source = CutoutReader(survey, ["g", "r"], tmp_path, 15)
     cutout, facts = source.cutout({**TARGET, "ra": 10.0, "dec": -5.0})
     source.close()
     assert facts[0]["status"] == "ok"
@@ -160,7 +160,7 @@ def test_sidecar_headers_replace_the_files_own(tmp_path):
 
 def test_a_measured_sky_with_gain_has_the_sources_noise(tmp_path):
     write_sky(tmp_path)
-    source = FilesSource(survey_of(tmp_path, {"gain": 2.0}), ["g", "r"], tmp_path, 15)
+    source = CutoutReader(survey_of(tmp_path, {"gain": 2.0}), ["g", "r"], tmp_path, 15)
     cutout, _ = source.cutout(TARGET)
     source.close()
     variance = cutout.variance[0]
@@ -172,7 +172,8 @@ def run(name, real, tmp_path, size, row, bands=None):
     survey = load_survey(name, ROOT / "config/surveys", SCHEMA)
     bands = bands or list(survey["bands"])
     targets = pd.DataFrame([{**TARGET, **row}])
-    fetch_shard(targets, survey, bands, real / name, size, tmp_path / "c.h5", tmp_path / "f.parquet", lambda a, b: None)
+    cfg = {"survey": survey, "bands": bands, "data": real / name, "size_arcsec": size}
+    fetch_shard(targets, cfg, tmp_path / "c.h5", tmp_path / "f.parquet", lambda a, b: None)
     with read_stack(tmp_path / "c.h5") as stack:
         return stack[0], read_table(tmp_path / "f.parquet").set_index("band")
 
@@ -216,7 +217,7 @@ def test_des_cube_takes_the_plane_of_the_row(real, tmp_path):
 
 def run_beyond(real, tmp_path):
     survey = load_survey("des_lrg", ROOT / "config/surveys", SCHEMA)
-    source = FilesSource(survey, list(survey["bands"]), real / "des_lrg", 23)
+    source = CutoutReader(survey, list(survey["bands"]), real / "des_lrg", 23)
     cutout, facts = source.cutout({**TARGET, "source_row": 99})
     source.close()
     return cutout, pd.DataFrame(facts).set_index("band")

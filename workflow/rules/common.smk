@@ -39,6 +39,10 @@ except TandemlensError as error:
     raise WorkflowError(str(error))
 
 RESULTS = SETTINGS["results"]
+#: the script that brings images; a survey without any never runs it
+FETCH = f"sources/{SURVEY['source'] if SURVEY['source'] != 'none' else 'files'}"
+# jobs read it from here: patience and politeness are no parameter of a rule, and change nothing that is there
+config["fetch"] = SETTINGS["fetch"]
 DATA = SETTINGS["data"]
 ROAD = f"{RESULTS}/{SURVEY_NAME}/{{sample}}"
 PIXELS = {name: s["pixels"] for name, s in SETTINGS["samples"].items()}

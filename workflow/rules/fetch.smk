@@ -13,8 +13,10 @@ rule fetch:
         sample=samples_with("survey"),
     conda:
         "../../envs/sky.yaml"
+    # compute nodes have no network; what only reads files may run anywhere
+    localrule: FETCH != "sources/files"
     params:
-        code=code("fetch"),
+        code=code(FETCH),
         cfg={
             "survey": SURVEY,
             "bands": BANDS,
@@ -22,4 +24,4 @@ rule fetch:
             "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
         },
     script:
-        "../scripts/fetch.py"
+        f"../scripts/{FETCH}.py"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import TandemlensError
+from tandemlens.base.secrets import RedactingFormatter, redact
 
 log = logging.getLogger("tandemlens")
 _PROGRESS_SECONDS = 10.0
@@ -43,7 +44,8 @@ def job(snakemake):
         log.error("%s: %s", snakemake.rule, error if known else f"{type(error).__name__}: {error}")
         log.debug("%s", traceback.format_exc())
         where = f" (details in {snakemake.log[0]})" if snakemake.log else ""
-        sys.exit(f"tandemlens {snakemake.rule}: {error if known else type(error).__name__ + ': ' + str(error)}{where}")
+        said = str(error) if known else f"{type(error).__name__}: {error}"
+        sys.exit(redact(f"tandemlens {snakemake.rule}: {said}{where}"))
     for output in snakemake.output:
         write_sidecar(output, snakemake, started)
     log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
@@ -90,7 +92,7 @@ def _start_log(path, rule):
     log.setLevel(logging.DEBUG)
     log.propagate = False
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.info("%s: start", rule)
 

@@ -41,7 +41,7 @@ def njy_per_pixel_unit(spec, header, pixel_area, where):
     Parameters
     ----------
     spec : dict
-        Section ``image`` of the survey: unit, zero_point (number or keyword), zero_flux (keyword).
+        Section ``image`` of the survey: unit, zero_point (number or keyword), zero_flux and exposure (keywords).
     header : astropy.io.fits.Header
     pixel_area : float, arcsec^2
         For surface brightness.
@@ -98,7 +98,8 @@ def _counts(spec, header, where):
     for name in ("zero_point", "MAGZERO", "MAGZPT", "ZP", "PHOTZP"):
         value = spec.get("zero_point") if name == "zero_point" else header.get(name)
         if value is not None:
-            return njy_per_unit(_keyword(value, header, where))
+            seconds = _keyword(spec["exposure"], header, where) if "exposure" in spec else 1.0
+            return njy_per_unit(_keyword(value, header, where)) / seconds
     raise DataError("bad_unit", f"{where}: counts without a zero point; set image.zero_point to a number or a keyword")
 
 

@@ -16,6 +16,8 @@ from tandemlens.base.errors import DataError
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+,-]*")
 _MAX_OPEN = 48
+#: 2.5 log10(e)
+_ASINH_MAG = 1.0857362
 
 
 class Files:
@@ -104,7 +106,7 @@ class Files:
         path = self.path(spec["file"], band, name)
         hdus = self._hdus(path, band)
         try:
-            hdu = _pick(hdus, spec, band)
+            hdu = pick(hdus, spec, band)
             plane = row if spec.get("plane") == "target" else spec.get("plane")
             layer = Layer(band, path, hdu, plane, spec.get("head") and self.path(spec["head"], band, name))
         except (KeyError, IndexError, OSError, ValueError, TypeError) as error:
@@ -186,7 +188,8 @@ class Layer:
             raise DataError(
                 "fetch_failed", f"{self._band}: {self.path.name} cannot be read to its end: {error}"
             ) from error
-        return data.astype(data.dtype.newbyteorder("="))
+        data = data.astype(data.dtype.newbyteorder("="))
+        return _stretched_back(data, self.header) if "BSOFTEN" in self.header else data
 
     def wcs(self):
         """Celestial WCS.
@@ -216,11 +219,38 @@ class Layer:
         return wcs
 
 
-def _pick(hdus, spec, band):
+def _stretched_back(data, header):
+    """Linear counts of pixels that Pan-STARRS compressed by an asinh stretch (Waters et al. 2020, ApJS 251, 4)."""
+    scaled = data / _ASINH_MAG
+    return header.get("BOFFSET", 0.0) + header["BSOFTEN"] * (np.exp(scaled) - np.exp(-scaled))
+
+
+def pick(hdus, spec, band):
+    """The HDU that a survey file means.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+    spec : dict
+        Keys hdu or select; without either the first image.
+    band : str
+
+    Returns
+    -------
+    astropy.io.fits HDU
+
+    Raises
+    ------
+    KeyError, IndexError
+        If there is none.
+    """
     if "select" in spec:
         wanted = {k: v.replace("{band}", band) if isinstance(v, str) else v for k, v in spec["select"].items()}
         for hdu in hdus:
-            if all(hdu.header.get(k) == v for k, v in wanted.items()) and len(getattr(hdu, "shape", ()) or ()) >= 2:
+            if (
+                all(_same(hdu.header.get(k), v) for k, v in wanted.items())
+                and len(getattr(hdu, "shape", ()) or ()) >= 2
+            ):
                 return hdu
         raise KeyError(f"no image HDU has {wanted}")
     if "hdu" in spec:
@@ -231,6 +261,13 @@ def _pick(hdus, spec, band):
         if len(getattr(hdu, "shape", ()) or ()) >= 2:
             return hdu
     raise KeyError("no HDU holds an image")
+
+
+def _same(found, wanted):
+    """Whether a header value is the one that is wanted; services change the case of words."""
+    if isinstance(found, str) and isinstance(wanted, str):
+        return found.lower() == wanted.lower()
+    return found == wanted
 
 
 def _read_head(path):

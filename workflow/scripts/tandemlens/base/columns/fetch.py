@@ -11,6 +11,8 @@ COLUMNS = [
     Column("sha256", "str", "", "SHA-256 of the source file, empty if there is none"),
     Column("release", "str", "", "data release that the pixels come from; begins with simulated if they are"),
     Column("psf_fwhm", "float64", "arcsec", "full width at half maximum of the PSF; NaN if unusable", 0),
+    Column("tries", "int32", "", "requests that the band's answers took; 0 from files and from the cache", 0),
+    Column("psf_source", "str", "", "survey, stars (of the field) or nominal (a Moffat profile); empty if unusable"),
     Column("n_psf_stars", "int32", "", "field stars in the PSF; 0 if it came with the survey", 0),
     Column("psf_quality", "float64", "", "median residual fraction of the stars under the PSF; NaN if none", 0),
     Column(

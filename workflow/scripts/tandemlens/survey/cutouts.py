@@ -1,6 +1,12 @@
-"""The source `files`: calibrated cutouts from a folder of survey images of any layout."""
+"""Calibrated cutouts from images of any layout: where every survey's pixels come in, whatever brought the files.
+
+A source (`tandemlens.survey.services`) says for each target which files hold its bands; the source `files` has nothing
+to say beyond the survey file. Units, variance, mask, PSF and sky are then the same for all.
+"""
 
 import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +17,7 @@ from tandemlens.base.columns.fetch import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import BAD, NO_DATA, SATURATED
 from tandemlens.base.interpolate import linear_weights
+from tandemlens.base.secrets import redact
 from tandemlens.base.stack import Cutout, header_text, resize_psf, sanitize, write_stack
 from tandemlens.base.tables import write_table
 from tandemlens.base.wcs import tangent_wcs
@@ -27,6 +34,7 @@ _MIN_SIDE = 16
 #: field around a target from which its PSF and sky are taken, pixel
 _FIELD = 4096
 _SKY_STEP = 16
+_MAX_FIELDS = 64
 _LAYERS = ("image", "variance", "mask", "psf")
 
 
@@ -42,48 +50,79 @@ class _Band:
     facts: dict
 
 
-def fetch_shard(targets, survey, bands, data_dir, size_arcsec, stack_path, table_path, progress):
-    """Cut the targets of a shard out of the survey's files.
+def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, workers=1):
+    """Cut the targets of a shard out of a survey's images.
 
     Parameters
     ----------
     targets : pandas.DataFrame
         Rows of the target table.
-    survey : dict
-        As checked by ``survey.schema.yaml``, source files.
-    bands : list of str
-    data_dir : str or None
-        Folder that the survey's paths start from.
-    size_arcsec : float
-        Side of the cutouts.
+    cfg : dict
+        ``survey`` (as checked by ``survey.schema.yaml``), ``bands``, ``data`` (folder or None) and ``size_arcsec``.
     stack_path, table_path : str
         Products: cutouts.h5 with the targets that have two usable bands, fetch.parquet with every target and band.
     progress : callable
+    source : tandemlens.survey.services.service.Service, optional
+        Brings the files of a target; None where the survey file names them.
+    workers : int
+        Targets that the source works on at a time.
     """
-    source = FilesSource(survey, bands, data_dir, size_arcsec)
+    reader = CutoutReader(cfg["survey"], cfg["bands"], cfg["data"], cfg["size_arcsec"])
     rows = []
     try:
-        with write_stack(stack_path, bands, (source.side, source.side), PSF_SIZE) as stack:
-            for index, target in enumerate(targets.to_dict("records")):
-                cutout, facts = source.cutout(target)
+        with write_stack(stack_path, cfg["bands"], (reader.side, reader.side), PSF_SIZE) as stack:
+            for index, (target, found) in enumerate(_ahead(source, targets.to_dict("records"), workers)):
+                cutout, facts = reader.cutout(target, found)
                 rows += facts
                 if target_outcome(pd.DataFrame(facts))[0] == "ok":
                     stack.append(target["target_id"], cutout)
                 progress(index + 1, len(targets))
     finally:
-        source.close()
+        reader.close()
     write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
 
 
-class FilesSource:
-    """Cutouts from a folder of images.
+def _ahead(source, targets, workers):
+    """Targets in order with what the source found, while it works on the next ones."""
+    if source is None:
+        yield from ((target, {}) for target in targets)
+        return
+    waiting = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for target in targets:
+                waiting.append((target, pool.submit(_layers, source, target)))
+                if len(waiting) > 2 * workers:
+                    first, found = waiting.popleft()
+                    yield first, found.result()
+            while waiting:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _layers(source, target):
+    try:
+        return source.layers(target)
+    except DataError as error:
+        return error
+    except Exception as error:  # one broken answer must not take the shard down
+        log.exception("%s: unforeseen error", target["target_id"])
+        return DataError("stage_failed", redact(f"{type(error).__name__}: {error}"))
+
+
+class CutoutReader:
+    """Cutouts from files, calibrated.
 
     Parameters
     ----------
     survey : dict
     bands : list of str
     data_dir : str or None
+        Folder that relative paths start from.
     size_arcsec : float
+        Side of the cutouts.
     """
 
     def __init__(self, survey, bands, data_dir, size_arcsec):
@@ -91,7 +130,8 @@ class FilesSource:
         self._bands = tuple(bands)
         self._survey, self._size = survey, size_arcsec
         defaults = survey.get("defaults", {})
-        self._specs = {
+        self._specs = {}
+        self._stated = {
             band: {layer: {**defaults.get(layer, {}), **survey["bands"][band].get(layer, {})} for layer in _LAYERS}
             for band in bands
         }
@@ -102,13 +142,16 @@ class FilesSource:
         """Close the files."""
         self._files.close()
 
-    def cutout(self, target):
+    def cutout(self, target, found=None):
         """All bands of one target.
 
         Parameters
         ----------
         target : dict
             Keys target_id, name, ra, dec, source_row.
+        found : dict or DataError, optional
+            What a source found for the target: band -> sections image, variance, mask and psf over those of the survey
+            file, and ``facts`` of the row; or the reason why there is nothing, for a band or for all.
 
         Returns
         -------
@@ -117,12 +160,17 @@ class FilesSource:
         facts : list of dict
             One row of fetch.parquet a band.
         """
-        parts, facts = {}, []
+        parts, facts, found = {}, [], {} if found is None else found
         for band in self._bands:
+            said = found if isinstance(found, DataError) else found.get(band, {})
             row = {c.name: np.nan for c in COLUMNS if c.dtype == "float64"}
             row |= {"target_id": target["target_id"], "band": band, "status": "ok", "reason": "", "bytes": 0}
-            row |= {"sha256": "", "release": self._survey["release"], "n_psf_stars": 0}
+            row |= {"sha256": "", "release": self._survey["release"], "tries": 0, "psf_source": "", "n_psf_stars": 0}
             try:
+                if isinstance(said, DataError):
+                    raise said
+                row |= said.get("facts", {})
+                self._specs[band] = {n: {**self._stated[band][n], **said.get(n, {})} for n in _LAYERS}
                 part = self._band(target, band, row)
                 parts[band] = part
                 row.update(part.facts)
@@ -158,7 +206,8 @@ class FilesSource:
     def _band(self, target, band, row):
         specs = self._specs[band]
         image = self._layer("image", target, band)
-        row["bytes"], row["sha256"] = self._files.digest(image.path)
+        if not row["sha256"]:
+            row["bytes"], row["sha256"] = self._files.digest(image.path)
         where = f"{band}: {image.path.name}"
         if min(image.shape) < _MIN_SIDE:
             raise DataError("too_small", f"{where} is {image.shape[1]}x{image.shape[0]} pixels; {_MIN_SIDE} are needed")
@@ -183,7 +232,8 @@ class FilesSource:
         width = fwhm(psf) * scale
         if not np.isfinite(width):
             raise DataError("bad_psf", f"{where}: the PSF never falls to half its peak")
-        facts = {"psf_fwhm": width, "n_psf_stars": stars[0], "psf_quality": stars[1], "noise_ratio": ratio}
+        facts = {"psf_fwhm": width, "psf_source": stars[0], "n_psf_stars": stars[1], "psf_quality": stars[2]}
+        facts["noise_ratio"] = ratio
         return _Band(pixels, variance, mask, psf, window.wcs, {**facts, "coverage": coverage})
 
     def _layer(self, name, target, band):
@@ -204,6 +254,9 @@ class FilesSource:
         layer = self._same_shape("mask", target, band, shape)
         bits = np.nan_to_num(window.cut(layer.read(*window.part), 0)).astype(np.int64)
         names = spec.get("bits")
+        if {"saturated", "bad"} & spec.keys():
+            flags = np.where(bits & spec.get("saturated", 0) != 0, SATURATED, 0)
+            return (flags | np.where(bits & spec.get("bad", 0) != 0, BAD, 0)).astype(np.uint16)
         if names is None:
             return np.where(bits != 0, BAD, 0).astype(np.uint16)
         out = np.zeros(bits.shape, np.uint16)
@@ -235,6 +288,9 @@ class FilesSource:
             return variance, np.nan
         layer = self._same_shape("variance", target, band, shape)
         values = window.cut(layer.read(*window.part).astype(np.float64), np.nan)
+        if "correct" in spec:
+            # what a source knows about its own noise map
+            values = spec["correct"](values, window.wcs)
         if "bad_above" in spec:
             values = np.where(values >= spec["bad_above"], np.nan, values)
         # In image units the map keeps its meaning; the factor comes after.
@@ -261,8 +317,9 @@ class FilesSource:
         field = {"level": _SkyMap(level, part), "sigma": _SkyMap(sigma, part)}
         if needs_stars:
             field["stars"] = _stars(pixels - level, sigma, valid, f"{band}: {image.path.name}", saturation)
-        # The newest field of each band is enough: targets of a shard are neighbours.
-        self._fields = {k: v for k, v in self._fields.items() if k[1] != band or k[0] == image.path}
+        # coarse maps and a PSF are small; the oldest go first
+        while len(self._fields) >= _MAX_FIELDS:
+            del self._fields[next(iter(self._fields))]
         self._fields[key] = field
         return field
 
@@ -275,13 +332,13 @@ class FilesSource:
                 psf = centre_psf(
                     np.maximum(zoom(psf, spec["scale"] / scale, order=3, grid_mode=True, mode="nearest"), 0)
                 )
-            return psf, (0, np.nan)
+            return psf, ("survey", 0, np.nan)
         stars = field["stars"]
         if not isinstance(stars, DataError):
-            return stars.psf, (stars.n_stars, stars.quality)
+            return stars.psf, ("stars", stars.n_stars, stars.quality)
         if "fwhm" not in spec:
             raise stars
-        return moffat(PSF_SIZE, scale, spec["fwhm"], beta=MOFFAT_BETA), (0, np.nan)
+        return moffat(PSF_SIZE, scale, spec["fwhm"], beta=MOFFAT_BETA), ("nominal", 0, np.nan)
 
 
 class _SkyMap:

@@ -1,0 +1,148 @@
+"""Looks at an answer before it is believed: a whole FITS file of the right place, size and bands, with weight."""
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+from tandemlens.base.errors import DataError
+from tandemlens.survey.layers import pick
+from tandemlens.survey.services.client import BadAnswer
+
+_MAGIC = {".fits": b"SIMPLE  =", ".fz": b"SIMPLE  =", ".gz": b"\x1f\x8b", ".bz2": b"BZh", ".zip": b"PK\x03\x04"}
+_BLOCK = 2880
+#: the middle of an answer may be off the target by this much, pixel
+_OFF_CENTRE = 2.0
+_SHOWN = 60
+
+
+@contextmanager
+def whole_fits(path, suffix=".fits"):
+    """Open a FITS file that must be whole.
+
+    Parameters
+    ----------
+    path : str or Path
+    suffix : str
+        What it should be: .fits, .fits.fz, .fits.gz, .fits.bz2.
+
+    Yields
+    ------
+    astropy.io.fits.HDUList
+
+    Raises
+    ------
+    BadAnswer
+        If it is something else, or ends early.
+    """
+    check_magic(path, suffix)
+    try:
+        with warnings.catch_warnings():
+            # a file that ends early is an error here, not a warning
+            warnings.simplefilter("error", AstropyWarning)
+            warnings.simplefilter("ignore", VerifyWarning)
+            with open(path, "rb") as handle, fits.open(handle, lazy_load_hdus=False, checksum=True) as hdus:
+                last = hdus[-1].fileinfo() or {}
+                if suffix in (".fits", ".fits.fz") and handle.seek(0, 2) < last.get("datLoc", 0) + last.get(
+                    "datSpan", 0
+                ):
+                    raise BadAnswer("the FITS file ends early")
+                yield hdus
+    except (OSError, EOFError, ValueError, TypeError, IndexError, AstropyWarning) as error:
+        raise BadAnswer(f"the FITS file is broken: {error}") from error
+
+
+def check_magic(path, suffix):
+    """Refuse a file that does not begin as its kind does; what it says instead is told.
+
+    Parameters
+    ----------
+    path : str or Path
+    suffix : str
+
+    Raises
+    ------
+    BadAnswer
+    """
+    wanted = _MAGIC[suffix[suffix.rfind(".") :]]
+    with open(path, "rb") as handle:
+        first = handle.read(512)
+    if not first:
+        raise BadAnswer("the answer is empty")
+    if not first.startswith(wanted):
+        text = " ".join(first.decode("latin-1").split())[:_SHOWN]
+        raise BadAnswer(f"the answer is no {suffix} file but begins with {text!r}")
+
+
+@dataclass(frozen=True)
+class FitsCheck:
+    """What an answer must be; called with its path.
+
+    Parameters
+    ----------
+    images : tuple of dict
+        Which HDUs must hold pixels, as ``image`` of a survey file picks them (hdu or select, plane).
+    weights : tuple of dict
+        Which HDUs must hold a weight that is not all zero.
+    place : (float, float) or None
+        ra and dec (deg) that the middle of the images must have.
+    side : int or None
+        Size of the images, pixel, to one.
+    suffix : str
+    """
+
+    images: tuple
+    weights: tuple = ()
+    place: tuple | None = None
+    side: int | None = None
+    suffix: str = ".fits"
+
+    def __call__(self, path):
+        """Look at an answer.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        BadAnswer
+            If it is not what was asked.
+        DataError
+            With status no_coverage, if it is, and there is no data there.
+        """
+        with whole_fits(path, self.suffix) as hdus:
+            for spec in self.images:
+                hdu, data = _pixels(hdus, spec)
+                self._check_image(hdu, data)
+            if self.weights and not any((np.nan_to_num(_pixels(hdus, w)[1]) > 0).any() for w in self.weights):
+                raise DataError("no_coverage", "the survey has no data there: the weight of every pixel is 0")
+
+    def _check_image(self, hdu, data):
+        ny, nx = data.shape
+        if self.side is not None and max(abs(ny - self.side), abs(nx - self.side)) > 1:
+            raise BadAnswer(f"the image is {nx}x{ny} pixels, {self.side} were asked for")
+        if not np.isfinite(data).any():
+            raise BadAnswer("no pixel is finite", "masked")
+        if self.place is None:
+            return
+        x, y = WCS(hdu.header, naxis=2).celestial.all_world2pix(*self.place, 0)
+        off = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2)
+        if not off < _OFF_CENTRE:
+            raise BadAnswer(f"the middle of the image is {off:.1f} pixels from the target")
+
+
+def _pixels(hdus, spec):
+    try:
+        hdu = pick(hdus, spec, "")
+        data = hdu.data if spec.get("plane") is None else hdu.data[spec["plane"]]
+    except (KeyError, IndexError) as error:
+        raise BadAnswer(f"the answer lacks an image: {error}") from error
+    if data is None or data.ndim != 2:
+        raise BadAnswer(f"an image of the answer has {'no' if data is None else data.ndim} axes")
+    return hdu, data

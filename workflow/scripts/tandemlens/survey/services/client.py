@@ -1,0 +1,277 @@
+"""One polite way to ask a service: bounded connections, patience, budgets, checks, and nothing asked twice."""
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from filelock import FileLock, Timeout
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
+
+from tandemlens.base.errors import DataError
+from tandemlens.base.secrets import redact
+from tandemlens.survey.services.cache import Cache
+
+log = logging.getLogger("tandemlens")
+USER_AGENT = "tandemlens (cluster lens search)"
+#: answers that say: later
+_LATER = {408, 425, 429, 500, 502, 503, 504}
+_BLOCK = 1 << 16
+_CONNECT_SECONDS = 10.0
+
+
+class BadAnswer(Exception):
+    """An answer that arrived and is not what was asked; another try may bring the right one.
+
+    Parameters
+    ----------
+    message : str
+    status : str
+        Of the band, should it stay so.
+    """
+
+    def __init__(self, message, status="fetch_failed"):
+        super().__init__(message)
+        self.status = status
+
+
+class _Again(Exception):
+    """A try that failed and may be repeated, not before `after` seconds."""
+
+    def __init__(self, message, status="fetch_failed", after=None):
+        super().__init__(message)
+        self.status, self.after = status, after
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question to a service.
+
+    Parameters
+    ----------
+    url : str
+    key : dict
+        What the answer is, without where it is asked: service, release, product, band, ra, dec, size, ...
+    check : callable
+        ``check(path)``; raises `BadAnswer` or, where asking again is of no use, `DataError`.
+    params : dict
+        Of the query.
+    data : dict or None
+        Form of a POST.
+    suffix : str
+        Of the file that keeps the answer.
+    auth : requests.auth.AuthBase or None
+        From `tandemlens.survey.services.logins`.
+    headers : dict
+    final : dict
+        HTTP status -> (status, sentence) of answers that another try does not change.
+    """
+
+    url: str
+    key: dict
+    check: object
+    params: dict = field(default_factory=dict)
+    data: dict | None = None
+    suffix: str = ".fits"
+    auth: object = None
+    headers: dict = field(default_factory=dict)
+    final: dict = field(default_factory=dict)
+
+    @property
+    def host(self):
+        """Host whose connections the request counts for."""
+        return urlsplit(self.url).netloc
+
+
+class Client:
+    """Asks services and keeps their answers.
+
+    Parameters
+    ----------
+    settings : dict
+        Section ``fetch`` of the settings.
+    connections : dict of int, optional
+        Host -> connections that its service allows, where fewer than ``fetch.connections``.
+    """
+
+    def __init__(self, settings, connections=None):
+        self._settings = settings
+        self._limits = connections or {}
+        self._cache = Cache(settings["cache"])
+        self._slots = Path(settings["cache"]) / "slots"
+        self._local, self._lock = threading.local(), threading.Lock()
+        self._gates = {}
+        self._end = time.monotonic() + 60 * settings["shard_minutes"]
+        #: what it cost: requests, bytes, again (repeated requests), cached (answers that were there)
+        self.counts = {"requests": 0, "bytes": 0, "again": 0, "cached": 0}
+
+    def get(self, request):
+        """The answer to a request, from the cache or from the service.
+
+        Parameters
+        ----------
+        request : Request
+
+        Returns
+        -------
+        tandemlens.survey.services.cache.Answer
+
+        Raises
+        ------
+        DataError
+            With the status of the band, if no good answer comes within the tries and the budgets.
+        """
+        with self._cache.lock(request.key):
+            found = self._cache.find(request.key, request.suffix)
+            if found:
+                self._count(cached=1)
+                return found
+            return self._fetch(request)
+
+    def _fetch(self, request):
+        tries = 0
+        policy = Retrying(
+            stop=stop_after_attempt(self._settings["tries"]),
+            wait=self._wait,
+            sleep=self._sleep,
+            retry=retry_if_exception_type(_Again),
+            reraise=True,
+        )
+        temporary = self._cache.temporary(request.key, request.suffix)
+        try:
+            for attempt in policy:
+                with attempt:
+                    tries += 1
+                    self._count(requests=1, again=int(tries > 1))
+                    self._once(request, temporary)
+            return self._cache.keep(request.key, request.suffix, temporary, tries, redact(request.url))
+        except _Again as error:
+            where = f"{request.host}{urlsplit(request.url).path}"
+            raise DataError(error.status, redact(f"{where}: {error}; {tries} tries, the last one failed")) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _once(self, request, temporary):
+        """One try: the answer is written to `temporary` and checked."""
+        with self._slot(request.host):
+            seconds = min(self._settings["request_seconds"], self._end - time.monotonic())
+            if seconds <= 0:
+                raise DataError("fetch_failed", f"{request.host}: {self._budget()}")
+            try:
+                self._transfer(request, temporary, seconds)
+            except requests.RequestException as error:
+                raise _Again(f"{type(error).__name__}: {_innermost(error)}") from error
+        try:
+            request.check(temporary)
+        except BadAnswer as error:
+            log.debug("%s: %s", request.host, redact(str(error)))
+            raise _Again(str(error), error.status) from error
+
+    def _transfer(self, request, temporary, seconds):
+        end = time.monotonic() + seconds
+        method = "GET" if request.data is None else "POST"
+        with self._session().request(
+            method,
+            self._mirrored(request.url),
+            params=request.params,
+            data=request.data,
+            auth=request.auth,
+            headers=request.headers,
+            stream=True,
+            timeout=(_CONNECT_SECONDS, seconds),
+        ) as response:
+            self._refuse(request, response)
+            with open(temporary, "wb") as handle:
+                for block in response.iter_content(_BLOCK):
+                    handle.write(block)
+                    self._count(bytes=len(block))
+                    if time.monotonic() > end:
+                        raise _Again(f"no whole answer within {seconds:.0f} s")
+
+    def _refuse(self, request, response):
+        code = response.status_code
+        if code in request.final:
+            raise DataError(request.final[code][0], f"{request.host}: {request.final[code][1]} (HTTP {code})")
+        if code in _LATER:
+            raise _Again(f"HTTP {code}", after=_retry_after(response.headers.get("Retry-After")))
+        if code in (401, 403):
+            raise DataError("fetch_failed", f"{request.host}: HTTP {code}, the login was refused; see config/README.md")
+        if code >= 400:
+            raise DataError("fetch_failed", f"{request.host}: HTTP {code} for {urlsplit(request.url).path}")
+
+    def _wait(self, state):
+        error = state.outcome.exception()
+        grown = wait_exponential_jitter(
+            multiplier=self._settings["backoff_seconds"], max=120, jitter=self._settings["backoff_seconds"]
+        )(state)
+        return grown if error.after is None else max(error.after, 0.0) + self._settings["backoff_seconds"] * 0.1
+
+    def _sleep(self, seconds):
+        if time.monotonic() + seconds > self._end:
+            raise DataError("fetch_failed", f"the next try would come too late: {self._budget()}")
+        time.sleep(seconds)
+
+    def _budget(self):
+        return f"the {self._settings['shard_minutes']:g} min of fetch.shard_minutes are used up; run again to go on"
+
+    def _mirrored(self, url):
+        for ours, theirs in self._settings["mirrors"].items():
+            if url.startswith(ours):
+                return theirs + url[len(ours) :]
+        return url
+
+    def _session(self):
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._local.session.headers["User-Agent"] = USER_AGENT
+        return self._local.session
+
+    @contextmanager
+    def _slot(self, host):
+        """One of the connections that a host allows to all jobs on this machine."""
+        count = min(self._settings["connections"], self._limits.get(host, self._settings["connections"]))
+        with self._lock:
+            gate = self._gates.setdefault(host, threading.BoundedSemaphore(count))
+        with gate:
+            lock = self._free_slot(host.replace(":", "_"), count)
+            try:
+                yield
+            finally:
+                lock.release()
+
+    def _free_slot(self, host, count):
+        self._slots.mkdir(parents=True, exist_ok=True)
+        while True:
+            for k in range(count):
+                lock = FileLock(self._slots / f"{host}-{k}", blocking=False)
+                try:
+                    return lock.acquire() and lock
+                except Timeout:
+                    continue
+            if time.monotonic() > self._end:
+                raise DataError("fetch_failed", f"{host}: no free connection; {self._budget()}")
+            time.sleep(0.02)
+
+    def _count(self, **more):
+        with self._lock:
+            for name, value in more.items():
+                self.counts[name] += value
+
+
+def _retry_after(header):
+    try:
+        return Retry().parse_retry_after(header) if header else None
+    except InvalidHeader:
+        return None
+
+
+def _innermost(error):
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return redact(str(error))

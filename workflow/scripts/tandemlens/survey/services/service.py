@@ -1,0 +1,101 @@
+"""What every service is: something that finds the files of a target, band by band."""
+
+import logging
+from typing import Protocol
+
+from tandemlens.survey.cutouts import fetch_shard
+from tandemlens.survey.services.client import Client
+
+log = logging.getLogger("tandemlens")
+#: targets in work for each connection: while one waits for its turn, another is read
+_TARGETS_PER_CONNECTION = 3
+
+
+class Service(Protocol):
+    """A survey's data service.
+
+    Made as ``Service(client, survey, bands, size_arcsec, targets)``. `hosts` lists where it asks, so that the
+    connections of each can be bounded.
+    """
+
+    hosts: tuple
+
+    def layers(self, target):
+        """Bring the files of a target.
+
+        Parameters
+        ----------
+        target : dict
+            Keys target_id, name, ra, dec, source_row.
+
+        Returns
+        -------
+        dict
+            band -> sections image, variance, mask, psf that go over those of the survey file, each naming its file,
+            and ``facts`` (`answer_facts`); or the `DataError` of that band.
+
+        Raises
+        ------
+        DataError
+            For a reason that holds for all bands.
+        """
+        ...
+
+
+def answer_facts(*answers):
+    """Columns of fetch.parquet that tell where a band came from.
+
+    Parameters
+    ----------
+    *answers : tandemlens.survey.services.cache.Answer
+        The image first.
+
+    Returns
+    -------
+    dict
+    """
+    total = sum(a.bytes for a in answers)
+    return {"bytes": total, "sha256": answers[0].sha256, "tries": sum(a.tries for a in answers)}
+
+
+def question(service, collection, product, band, target, size):
+    """Name of an answer in the cache: what it is, whoever gave it.
+
+    Parameters
+    ----------
+    service, collection, product, band : str
+    target : dict
+        Keys ra, dec, deg.
+    size : float
+        In units of the service.
+
+    Returns
+    -------
+    dict
+    """
+    place = {"ra": round(target["ra"], 7), "dec": round(target["dec"], 7), "size": size}
+    return {"service": service, "collection": str(collection), "product": product, "band": band, **place}
+
+
+def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress):
+    """Fetch the cutouts of a shard from a service.
+
+    Parameters
+    ----------
+    service : type
+        A class that follows `Service`.
+    targets, cfg, stack_path, table_path, progress
+        As for `tandemlens.survey.cutouts.fetch_shard`.
+    settings : dict
+        Section ``fetch`` of the settings: patience and politeness, which change no pixel.
+    """
+    survey = cfg["survey"]
+    connections = min(survey["service"]["connections"], settings["connections"])
+    client = Client(settings, dict.fromkeys(service.hosts, connections))
+    source = service(client, survey, cfg["bands"], cfg["size_arcsec"], targets)
+    workers = _TARGETS_PER_CONNECTION * connections * len(service.hosts)
+    try:
+        fetch_shard(targets, cfg, stack_path, table_path, progress, source, workers)
+    finally:
+        told = ", ".join(f"{name} {count}" for name, count in client.counts.items())
+        log.info("%s: %s", service.__name__, told)
