@@ -11,10 +11,10 @@ rule fetch:
         f"{RESULTS}/benchmarks/fetch/{{sample}}/{{shard}}.jsonl"
     wildcard_constraints:
         sample=samples_with("survey"),
-    conda:
-        "../../envs/sky.yaml"
     # compute nodes have no network; what only reads files may run anywhere
     localrule: FETCH != "sources/files"
+    conda:
+        "../../envs/sky.yaml"
     params:
         code=code(FETCH),
         cfg={
