@@ -18,6 +18,7 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/catalogue/candidates.parquet",
+        f"{RESULTS}/catalogue/coverage.parquet",
         f"{RESULTS}/report/index.html",
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
         [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],

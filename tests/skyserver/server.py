@@ -3,8 +3,10 @@
 import gzip
 import importlib
 import io
+import json
 import pkgutil
 import random
+import select
 import socket
 import struct
 import threading
@@ -93,6 +95,11 @@ class Server:
         """Setting ``fetch.mirrors`` that sends every service here."""
         return {f"https://{host}": f"{self.address}/{host}" for host in self._hosts}
 
+    def state(self):
+        """What happened so far, as JSON."""
+        with self._lock:
+            return json.dumps({"asked": self.asked, "most": self.most, "played": self.played}).encode()
+
     def answer(self, asked):
         """The reply of the service that was asked."""
         return self._hosts[asked.host](self.sky, asked)
@@ -136,6 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, body):
         server, parts = self.server.owner, urlsplit(self.path)
+        if parts.path == "/state":
+            self._send(Reply(server.state(), headers={"Content-Type": "application/json"}))
+            return
         host, _, path = parts.path.lstrip("/").partition("/")
         if not server.knows(host):
             self._send(Reply(b"no such service", 404))
@@ -170,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Reply(HTML, 200, {"Content-Type": "text/html"}), leave)
             return
         if fault == "delay":
-            time.sleep(server.slow)
+            self._wait(server.slow)
         reply = server.answer(asked)
         if fault in ("nan", "elsewhere", "checksum"):
             reply = Reply(spoiled(reply.body, fault), reply.status, reply.headers)
@@ -187,10 +197,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body[: len(reply.body) // 2])
         self.wfile.flush()
         if fault == "stall":
-            time.sleep(slow)
+            self._wait(slow)
         leave()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
+
+    def _wait(self, seconds):
+        """Wait as long as the client does."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.connection], [], [], 0.05)[0] and not self.connection.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("the client hung up")
 
     def _head(self, reply):
         self.send_response(reply.status)

@@ -29,6 +29,25 @@ rule catalogue:
         "../scripts/catalogue.py"
 
 
+rule coverage:
+    input:
+        per_shard("cutouts.h5"),
+    output:
+        maps=[f"{RESULTS}/catalogue/coverage_{name}.fits" for name in (*BANDS, "all")],
+        table=f"{RESULTS}/catalogue/coverage.parquet",
+    log:
+        f"{RESULTS}/logs/coverage.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/coverage.jsonl"
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("coverage"),
+        cfg={"bands": BANDS, "maps": [*BANDS, "all"]},
+    script:
+        "../scripts/coverage.py"
+
+
 rule report:
     input:
         catalogue=f"{RESULTS}/catalogue/candidates.parquet",

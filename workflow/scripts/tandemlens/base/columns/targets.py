@@ -13,7 +13,7 @@ COLUMNS = [
     Column("group_id", "str", "", "field group: targets linked by separation; none if unusable"),
     Column("shard", "str", "", "shard of the target's HEALPix cell; none if unusable"),
     Column("status", "str", "", "ok, or why the row cannot be used"),
-    Column("flags", "str", "", "space-separated remarks: no_redshift, bad_redshift, name_repeated"),
+    Column("flags", "str", "", "space-separated remarks: no_redshift, bad_redshift, name_repeated, those of lenscat"),
     Column("reason", "str", "", "one sentence with the value that led to the status, empty if ok"),
     Column("canvas", "str", "", "target whose sky this row is painted on; itself unless it is a twin"),
     Column("wanted", "str", "", "class of simulated system that is to be painted; empty where none or drawn"),

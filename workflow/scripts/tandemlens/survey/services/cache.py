@@ -116,7 +116,8 @@ class Cache:
         """
         path = self._path(key, suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.with_name(f".part.{os.getpid()}.{path.name}")
+        # the lock of the key is held, and what a killed job left is written over
+        return path.with_name(f".part.{path.name}")
 
     def _path(self, key, suffix):
         digest = _digest(key)
