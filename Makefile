@@ -1,6 +1,7 @@
 # make run    sets everything up and runs CONFIG (default: the embedded mock survey)
 # make test   sets everything up and runs the tests
 # make fuzz   looks for new counterexamples to the property tests
+# make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md
 CONFIG ?= config/config.yaml
@@ -14,7 +15,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run test fuzz lint why manual clean
+.PHONY: setup run demo-fetch test fuzz lint why manual clean
 
 setup: $(VENV)/.complete
 
@@ -28,6 +29,11 @@ SELECT = --configfile $(CONFIG) $(if $(DATA),--config data=$(DATA))
 
 run: setup
 	$(VENV)/bin/snakemake --cores $(CORES) $(SELECT)
+
+demo-fetch: setup
+	PYTHONPATH=$(PYTHONPATH):tests $(VENV)/bin/python -m skyserver --port 8642 --latency 0.1 --faults 0.1 --slow 10 \
+	    --targets resources/targets/demo.csv --forever >/dev/null & server=$$!; trap "kill $$server" EXIT; sleep 3; \
+	$(VENV)/bin/snakemake --cores $(CORES) --configfile config/examples/demo-fetch.yaml
 
 why: setup
 	$(VENV)/bin/python workflow/scripts/why.py $(SELECT)

@@ -73,7 +73,8 @@ class Server:
         self._hosts = {}
         for module in pkgutil.iter_modules(skyserver.__path__):
             if module.name not in ("server", "sky", "__main__"):
-                self._hosts |= importlib.import_module(f"skyserver.{module.name}").HOSTS
+                for host, handler in importlib.import_module(f"skyserver.{module.name}").HOSTS.items():
+                    self._hosts.setdefault(host, []).append(handler)
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
@@ -101,8 +102,12 @@ class Server:
             return json.dumps({"asked": self.asked, "most": self.most, "played": self.played}).encode()
 
     def answer(self, asked):
-        """The reply of the service that was asked."""
-        return self._hosts[asked.host](self.sky, asked)
+        """The reply of the service that was asked; several on a host answer 404 where the path is another's."""
+        for handler in self._hosts[asked.host]:
+            reply = handler(self.sky, asked)
+            if reply.status != 404:
+                break
+        return reply
 
     def knows(self, host):
         return host in self._hosts
@@ -131,6 +136,8 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # head and body are two writes: the second must not wait for the client's acknowledgement of the first
+    disable_nagle_algorithm = True
 
     def log_message(self, *args):
         pass

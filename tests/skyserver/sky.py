@@ -10,6 +10,8 @@ from astropy_healpix import HEALPix
 BETA = 3.0
 #: FWHM of point sources, arcsec, and noise per arcsec of pixel side, nJy, whatever the survey
 FWHM = {"u": 1.1, "g": 1.0, "r": 0.95, "i": 0.9, "z": 0.85, "y": 0.9, "VIS": 0.9, "Y": 0.9, "J": 0.9, "H": 0.9}
+#: sharper from space
+FWHM |= {"F606W": 0.3, "F814W": 0.3, "F160W": 0.36}
 SIGMA = 15.0
 #: colours relative to r of a star, a field galaxy, a red member and a blue arc, mag
 _BANDS = ("u", "g", "r", "VIS", "i", "z", "y", "Y", "J", "H")
@@ -19,6 +21,8 @@ _COLOURS = {
     "red": (2.8, 1.4, 0.0, -0.3, -0.55, -0.85, -1.0, -1.0, -1.2, -1.4),
     "arc": (0.5, 0.3, 0.0, -0.05, -0.1, -0.3, -0.4, -0.4, -0.5, -0.6),
 }
+#: bands with the colours of another
+_LIKE = {"F606W": "r", "F814W": "i", "F160W": "H"}
 _CELLS = HEALPix(2048, order="nested")
 #: sources end at this many FWHM
 _REACH = 8.0
@@ -123,7 +127,7 @@ class Sky:
 
 def flux_of(mag, kind, band):
     """Flux in nJy of a source of r magnitude `mag`."""
-    return 10 ** (0.4 * (31.4 - mag - _COLOURS[str(kind)][_BANDS.index(band)]))
+    return 10 ** (0.4 * (31.4 - mag - _COLOURS[str(kind)][_BANDS.index(_LIKE.get(band, band))]))
 
 
 def psf(scale, band, size=41):

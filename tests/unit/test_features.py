@@ -3,17 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from astropy.io import fits
-from astropy_healpix import HEALPix
 
 from places import ROOT
 from tandemlens.base.columns.features import COLUMNS
 from tandemlens.base.columns.registry import expand
-from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table, write_table
 from tandemlens.features.sequence import Bands, sequence_colours
 from tandemlens.features.table import _Z, _Sky, features_shard, system_features
-from tandemlens.image.extinction import read_map, reddening
 
 SED = str(ROOT / "resources/seds/elliptical.csv")
 BANDS = Bands(("g", "r", "i"), (4800, 6220, 7540), (1400, 1400, 1300))
@@ -135,28 +131,3 @@ def test_too_few_coloured_arcs_have_a_status(tmp_path):
     found = read_table(tmp_path / "f.parquet")
     assert list(found["status"]) == ["no_segments"]
     assert found["reason"][0].startswith("1 arc-like segments, fewer than two with S/N above 5")
-
-
-@pytest.fixture
-def dust_map(tmp_path):
-    """E(B-V) = 0.1 in the north, 0.3 in the south, in equatorial coordinates."""
-    grid = HEALPix(16, order="nested")
-    _, lat = grid.healpix_to_lonlat(np.arange(grid.npix))
-    column = fits.Column("EBV", "E", array=np.where(lat.deg > 0, 0.1, 0.3))
-    hdu = fits.BinTableHDU.from_columns([column])
-    hdu.header.update(NSIDE=16, ORDERING="NESTED", COORDSYS="C")
-    hdu.writeto(tmp_path / "ebv.fits")
-    return tmp_path / "ebv.fits"
-
-
-def test_reddening_from_catalogue_map_or_nothing(dust_map):
-    assert reddening(10.0, 50.0, 0.05, dust_map) == (0.05, "catalogue")
-    assert reddening(10.0, 50.0, np.nan, dust_map) == (pytest.approx(0.1), "map")
-    assert reddening(10.0, -50.0, np.nan, dust_map) == (pytest.approx(0.3), "map")
-    assert reddening(10.0, 50.0, np.nan, None) == (0.0, "none")
-
-
-def test_a_map_that_is_none_is_refused(tmp_path):
-    fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "x.fits")
-    with pytest.raises(InputError, match="cannot be read as a HEALPix FITS map"):
-        read_map(str(tmp_path / "x.fits"))

@@ -17,7 +17,9 @@ from tandemlens.base.samples import (
     used_settings,
 )
 from tandemlens.sky.check import check_sample
+from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
+from tandemlens.survey.services.vizier import at_hand, is_remote
 
 try:
     SETTINGS = validate_settings(
@@ -31,6 +33,13 @@ try:
     )
     BANDS = choose_bands(
         SETTINGS["samples"]["search"]["bands"], SURVEY_NAME, list(SURVEY["bands"])
+    )
+    check_survey(
+        SURVEY_NAME,
+        SURVEY,
+        BANDS,
+        SETTINGS["cutout"]["size_arcsec"],
+        [s["pixels"] for s in SETTINGS["samples"].values()],
     )
     SEDS = {p.stem: str(p) for p in sorted(Path("resources/seds").glob("*.csv"))}
     for name, settings in SETTINGS["samples"].items():
@@ -55,7 +64,8 @@ CANVAS = "_canvas"
 
 def in_data(path):
     """A path of the settings: as it is where it exists, else below the data folder."""
-    return str(Path(DATA) / path) if DATA and not Path(path).exists() else str(path)
+    there = not DATA or is_remote(path) or Path(path).exists()
+    return str(path) if there else str(Path(DATA) / path)
 
 
 def code(script):
@@ -71,23 +81,40 @@ def plan_of(sample, settings, twins):
     targets = {
         **settings["targets"],
         "catalogue": in_data(settings["targets"]["catalogue"]),
+        "lens_clusters": list(map(in_data, settings["targets"]["lens_clusters"])),
     }
     classes = twin_classes(settings) if twins else ()
     return load_plan(
         targets,
         targets_of(sample),
-        code("targets"),
+        code_digest(SCRIPTS / "tandemlens/survey/plan.py", SCRIPTS),
         workflow.is_main_process,
         classes,
+        SETTINGS["fetch"],
+        SETTINGS["tandems"] if targets["tandems_only"] else None,
     )
 
 
 SHARDS = {}
 try:
+    if SETTINGS["tandems"]["catalogue"]:
+        behind = in_data(SETTINGS["tandems"]["catalogue"])
+        SETTINGS["tandems"] = at_hand(
+            {**SETTINGS["tandems"], "catalogue": behind}, SETTINGS["fetch"]
+        )
     for name, settings in SETTINGS["samples"].items():
         SHARDS[name] = plan_of(name, settings, True)
         if PIXELS[name] == "injected":
             SHARDS[name + CANVAS] = plan_of(name + CANVAS, settings, False)
+    searched = SETTINGS["samples"]["search"]["targets"]
+    if searched["tandems_only"] and not SETTINGS["tandems"]["catalogue"]:
+        # what lies behind a target that was kept is mostly no target itself
+        behind = at_hand(
+            {**searched, "catalogue": in_data(searched["catalogue"])}, SETTINGS["fetch"]
+        )
+        SETTINGS["tandems"] |= {
+            key: behind[key] for key in ("catalogue", "columns", "format", "hdu")
+        }
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
@@ -160,6 +187,14 @@ def per_shard(name, sample="search"):
         f"{RESULTS}/{SURVEY_NAME}/{sample}/{shard}/{name}"
         for shard in sorted(SHARDS.get(sample, {}))
     ]
+
+
+def dust_of(wildcards):
+    """E(B-V) from the dust service as an input, where it is asked: no map is at hand, and the sky is real."""
+    measure, simulated = SETTINGS["measure"], PIXELS[wildcards.sample] == "simulated"
+    if simulated or not measure["ebv_service"] or measure["ebv_map"]:
+        return []
+    return f"{RESULTS}/{SURVEY_NAME}/{wildcards.sample}/{wildcards.shard}/dust.parquet"
 
 
 def simulated_shards(name):

@@ -4,6 +4,7 @@ rule measure:
         images=f"{ROAD}/{{shard}}/segments.h5",
         segments=f"{ROAD}/{{shard}}/segments.parquet",
         targets=f"{ROAD}/{{shard}}/targets.parquet",
+        dust=dust_of,
     output:
         photometry=f"{ROAD}/{{shard}}/photometry.parquet",
         table=f"{ROAD}/{{shard}}/measure.parquet",

@@ -25,3 +25,21 @@ rule fetch:
         },
     script:
         f"../scripts/{FETCH}.py"
+
+
+rule dust:
+    input:
+        targets=f"{ROAD}/{{shard}}/targets.parquet",
+    output:
+        f"{ROAD}/{{shard}}/dust.parquet",
+    log:
+        f"{RESULTS}/logs/dust/{{sample}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/dust/{{sample}}/{{shard}}.jsonl"
+    localrule: True
+    conda:
+        "../../envs/sky.yaml"
+    params:
+        code=code("dust"),
+    script:
+        "../scripts/dust.py"

@@ -14,4 +14,5 @@ with job(snakemake) as progress:
         snakemake.output.table,
         snakemake.params.cfg,
         progress,
+        snakemake.input.get("dust"),
     )

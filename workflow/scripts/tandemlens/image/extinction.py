@@ -1,6 +1,11 @@
-"""Galactic reddening of a target."""
+"""Galactic reddening of a target.
+
+Every E(B-V) is on the scale of Schlegel, Finkbeiner & Davis (1998), and so are the coefficients of the survey files:
+those of Schlafly & Finkbeiner (2011) already hold the recalibration by 0.86, which must not come twice.
+"""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -10,8 +15,10 @@ from astropy_healpix import HEALPix
 
 from tandemlens.base.errors import InputError
 
+_SFD_FILES = ("SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits")
 
-def reddening(ra, dec, catalogue_value, map_path):
+
+def reddening(ra, dec, catalogue_value, map_path, service_value=np.nan):
     """E(B-V) towards a target and where it comes from.
 
     Parameters
@@ -21,24 +28,68 @@ def reddening(ra, dec, catalogue_value, map_path):
     catalogue_value : float
         From the target list; NaN if unknown.
     map_path : str or None
-        HEALPix FITS map.
+        HEALPix FITS map, or a folder with the maps of Schlegel, Finkbeiner & Davis (1998).
+    service_value : float
+        From IRSA's dust service; NaN if not asked or not answered.
 
     Returns
     -------
     ebv : float, mag
         0 where nothing is known.
     source : str
-        catalogue, map or none.
+        catalogue, map, service or none: the first that knows it.
     """
-    if np.isfinite(catalogue_value) and catalogue_value >= 0:
+    if _known(catalogue_value):
         return float(catalogue_value), "catalogue"
-    if map_path is None:
-        return 0.0, "none"
-    pixels, grid, galactic = read_map(str(map_path))
-    place = SkyCoord(ra, dec, unit="deg", frame="icrs")
-    place = place.galactic if galactic else place
-    value = grid.interpolate_bilinear_lonlat(*_angles(place), pixels)
-    return (float(value), "map") if np.isfinite(value) and value >= 0 else (0.0, "none")
+    if map_path is not None:
+        value = _on_map(SkyCoord(ra, dec, unit="deg", frame="icrs"), str(map_path))
+        if _known(value):
+            return value, "map"
+    return (float(service_value), "service") if _known(service_value) else (0.0, "none")
+
+
+def _known(value):
+    return bool(np.isfinite(value) and value >= 0)
+
+
+def _on_map(place, path):
+    if Path(path).is_dir():
+        return float(read_sfd(path).ebv(place))
+    pixels, grid, galactic = read_map(path)
+    spherical = (place.galactic if galactic else place).spherical
+    return float(grid.interpolate_bilinear_lonlat(spherical.lon, spherical.lat, pixels))
+
+
+@cache
+def read_sfd(folder):
+    """Read the maps of Schlegel, Finkbeiner & Davis (1998), as they gave them.
+
+    Parameters
+    ----------
+    folder : str
+
+    Returns
+    -------
+    sfdmap2.sfdmap.SFDMap
+
+    Raises
+    ------
+    InputError
+        If a map is missing, or the package that reads it.
+    """
+    missing = [name for name in _SFD_FILES if not (Path(folder) / name).is_file()]
+    if missing:
+        raise InputError(
+            f"measure.ebv_map {folder} lacks {' and '.join(missing)}; give the folder with both maps, or a HEALPix map"
+        )
+    try:
+        from sfdmap2.sfdmap import SFDMap
+    except ImportError as error:
+        raise InputError(
+            f"measure.ebv_map {folder} needs the package sfdmap2 ({error}); pip install sfdmap2, or give a HEALPix map"
+        ) from error
+    # its default of 0.86 is for coefficients that do not hold the recalibration
+    return SFDMap(folder, scaling=1.0)
 
 
 @cache
@@ -71,13 +122,8 @@ def read_map(path):
     except (OSError, KeyError, IndexError) as error:
         raise InputError(
             f"measure.ebv_map {path} cannot be read as a HEALPix FITS map ({type(error).__name__}: {error}); "
-            "give a full-sky map with NSIDE and ORDERING, or null"
+            "give a full-sky map with NSIDE and ORDERING, a folder with the SFD maps, or null"
         ) from error
     if len(values) != 12 * nside**2:
         raise InputError(f"measure.ebv_map {path} holds {len(values)} pixels but NSIDE {nside} needs {12 * nside**2}")
     return values, HEALPix(nside, order="nested" if order.startswith("nest") else "ring"), galactic
-
-
-def _angles(place):
-    spherical = place.spherical
-    return spherical.lon, spherical.lat

@@ -23,7 +23,9 @@ _MIN_FIXED_FWHM = 1.5
 _MAX_MASKED = 0.1
 
 
-def measure_shard(stack_path, images_path, segments_path, targets, photometry_path, status_path, cfg, progress):
+def measure_shard(
+    stack_path, images_path, segments_path, targets, photometry_path, status_path, cfg, progress, dust_path=None
+):
     """Measure every segment of a shard.
 
     Parameters
@@ -37,10 +39,13 @@ def measure_shard(stack_path, images_path, segments_path, targets, photometry_pa
     cfg : dict
         Section ``measure`` of the settings, and ``extinction``, A over E(B-V) of every band.
     progress : callable
+    dust_path : str, optional
+        dust.parquet, where the dust service was asked.
     """
     segments = read_table(segments_path)
     by_target = dict(tuple(segments.groupby("target_id")))
     rows = targets.set_index("target_id")
+    asked = read_table(dust_path).set_index("target_id")["ebv"] if dust_path else {}
     tables, facts = [], []
     with read_stack(stack_path) as reader, open_images(images_path) as images:
         ids = [t for t in reader.target_ids if t in images]
@@ -49,7 +54,8 @@ def measure_shard(stack_path, images_path, segments_path, targets, photometry_pa
 
         def work(index, target_id):
             target = rows.loc[target_id]
-            ebv, source = reddening(target["ra"], target["dec"], target["ebv"], cfg["ebv_map"])
+            service = asked.get(target_id, np.nan)
+            ebv, source = reddening(target["ra"], target["dec"], target["ebv"], cfg["ebv_map"], service)
             cutout = reader[place[target_id]]
             labels, _, residual = images[target_id]
             frame = by_target.get(target_id, segments.iloc[:0])

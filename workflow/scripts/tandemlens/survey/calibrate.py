@@ -104,13 +104,28 @@ def _counts(spec, header, where):
 
 
 def _photflam(spec, header, where):
-    """HST, f_lambda = PHOTFLAM counts: zero point -2.5 lg PHOTFLAM - 5 lg PHOTPLAM - 2.408 (ACS Data Handbook)."""
     if spec.get("zero_point") is not None:
         return njy_per_unit(_keyword(spec["zero_point"], header, where))
     flam, plam = header.get("PHOTFLAM"), header.get("PHOTPLAM")
     if not flam or not plam:
         raise DataError("bad_unit", f"{where}: e-/s without PHOTFLAM and PHOTPLAM; set image.zero_point")
-    return njy_per_unit(-2.5 * np.log10(flam) - 5 * np.log10(plam) - 2.408)
+    return njy_per_unit(photflam_zero_point(flam, plam))
+
+
+def photflam_zero_point(photflam, photplam):
+    """AB zero point of HST counts, f_lambda = PHOTFLAM counts (ACS Data Handbook).
+
+    Parameters
+    ----------
+    photflam : float, erg/cm^2/Angstrom/electron
+    photplam : float, Angstrom
+        Pivot wavelength.
+
+    Returns
+    -------
+    float
+    """
+    return -2.5 * np.log10(photflam) - 5 * np.log10(photplam) - 2.408
 
 
 def _keyword(value, header, where):

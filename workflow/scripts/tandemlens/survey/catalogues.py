@@ -1,11 +1,10 @@
 """Reading cluster catalogues in any usual format under the names of this project."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from astropy import units as u
-from astropy.coordinates import Angle
 from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
@@ -20,6 +19,7 @@ _USUAL = {
     "richness": ("richness", "lambda", "lambda_chisq", "lambdachisq", "rich"),
     "ebv": ("ebv", "e_bv", "e(b-v)", "ebmv"),
 }
+_SEXAGESIMAL = re.compile(r"([+-]?)\s*(\d{1,3})[:\s]\s*(\d{1,2})[:\s]\s*(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _SUFFIXES = {
     ".csv": "csv",
     ".fits": "fits",
@@ -78,12 +78,12 @@ def numbers(values):
 
 
 def degrees(values, hours):
-    """Degrees of a column of numbers or of sexagesimal text with colons.
+    """Degrees of a column of numbers or of sexagesimal text.
 
     Parameters
     ----------
     values : array_like
-        Decimal degrees, or ``hh:mm:ss`` (`hours`) or ``dd:mm:ss``.
+        Decimal degrees, or ``hh:mm:ss`` (`hours`) or ``dd:mm:ss``, with colons or, as in VizieR, blanks.
     hours : bool
         Sexagesimal text counts hours.
 
@@ -92,15 +92,22 @@ def degrees(values, hours):
     (n,) float ndarray, deg
         NaN where the value cannot be read.
     """
-    out = numbers(values)
+    out, values = numbers(values), list(values)
     for k in np.flatnonzero(~np.isfinite(out)):
-        value = list(values)[k]
-        if isinstance(value, str) and value.count(":") == 2:
-            try:
-                out[k] = Angle(value.strip(), u.hourangle if hours else u.deg).deg
-            except ValueError:  # stays NaN and becomes a row with a status
-                continue
+        if isinstance(values[k], str):
+            out[k] = _sexagesimal(values[k]) * (15 if hours else 1)
     return out
+
+
+def _sexagesimal(text):
+    match = _SEXAGESIMAL.fullmatch(text.strip())
+    if not match:
+        return np.nan
+    sign, *parts = match.groups()
+    first, minutes, seconds = map(float, parts)
+    # 60 s is what rounding leaves of 59.99
+    value = first + minutes / 60 + seconds / 3600 if minutes < 60 and seconds <= 60 else np.nan
+    return -value if sign == "-" else value
 
 
 def _read(path, kind, hdu):
@@ -117,7 +124,11 @@ def _read(path, kind, hdu):
             return pd.read_csv(path, comment="#", dtype=object, keep_default_na=True, skipinitialspace=True)
         if kind == "parquet":
             return pd.read_parquet(path)
-        table = parse_single_table(path).to_table() if kind == "votable" else Table.read(path, hdu=hdu)
+        if kind == "votable":
+            # names, not IDs: an ID cannot hold what some columns are called; a value that is none becomes a missing one
+            table = parse_single_table(path, invalid="mask").to_table(use_names_over_ids=True)
+        else:
+            table = Table.read(path, hdu=hdu)
     except Exception as error:
         raise SettingsError(
             f"catalogue {path} cannot be read as {kind}: {error}; check the file and its format"

@@ -175,10 +175,10 @@ class CutoutReader:
                 parts[band] = part
                 row.update(part.facts)
             except DataError as error:
-                row.update(status=error.status, reason=str(error))
+                row.update(status=error.status, reason=redact(str(error)))
             except Exception as error:  # one broken file must not take the shard down
                 log.exception("%s %s: unforeseen error", target["target_id"], band)
-                row.update(status="stage_failed", reason=f"{band}: {type(error).__name__}: {error}")
+                row.update(status="stage_failed", reason=redact(f"{band}: {type(error).__name__}: {error}"))
             facts.append(row)
         return self._stack(parts), facts
 

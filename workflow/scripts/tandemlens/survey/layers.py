@@ -1,9 +1,9 @@
 """Numbers of a survey's files: the right file, HDU, plane and piece, whatever the layout."""
 
 import re
-import warnings
 from collections import OrderedDict
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from astropy.io import fits
@@ -13,6 +13,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from tandemlens.base.atomic import sha256
 from tandemlens.base.errors import DataError
+from tandemlens.base.warning_filters import warning_filters
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+,-]*")
 _MAX_OPEN = 48
@@ -31,10 +32,12 @@ class Files:
     def __init__(self, folder):
         self._folder = Path(folder or ".")
         self._open = OrderedDict()
+        self._unpacked = {}
         self._digests = {}
 
     def close(self):
         """Close every file."""
+        self._unpacked.clear()
         while self._open:
             self._open.popitem()[1].close()
 
@@ -108,7 +111,8 @@ class Files:
         try:
             hdu = pick(hdus, spec, band)
             plane = row if spec.get("plane") == "target" else spec.get("plane")
-            layer = Layer(band, path, hdu, plane, spec.get("head") and self.path(spec["head"], band, name))
+            head = spec.get("head") and self.path(spec["head"], band, name)
+            layer = Layer(band, path, hdu, plane, head, self._pixels(path, hdu))
         except (KeyError, IndexError, OSError, ValueError, TypeError) as error:
             raise DataError("fetch_failed", f"{band}: {path.name}: {error}") from error
         return layer
@@ -120,10 +124,8 @@ class Files:
         try:
             if path.stat().st_size == 0:
                 raise OSError("the file is empty")
-            with warnings.catch_warnings():
-                # A truncated file is an error here, not a warning.
-                warnings.simplefilter("error", AstropyWarning)
-                warnings.simplefilter("ignore", VerifyWarning)
+            # A truncated file is an error here, not a warning.
+            with warning_filters(error=AstropyWarning, ignore=VerifyWarning):
                 hdus = fits.open(path, memmap=True)
                 len(hdus)
         except (OSError, AstropyWarning, ValueError, TypeError) as error:
@@ -131,8 +133,24 @@ class Files:
             raise DataError("fetch_failed", f"{band}: {path.name} cannot be read: {said}") from error
         self._open[path] = hdus
         if len(self._open) > _MAX_OPEN:
-            self._open.popitem(last=False)[1].close()
+            oldest, closing = self._open.popitem(last=False)
+            closing.close()
+            self._unpacked = {key: pixels for key, pixels in self._unpacked.items() if key[0] != oldest}
         return hdus
+
+    def _pixels(self, path, hdu):
+        """What pieces of an image are read from.
+
+        A compressed one is unpacked once, into a file without a name: many targets lie on it, and astropy unpacks whole
+        rows for each of them.
+        """
+        if not isinstance(hdu, fits.CompImageHDU):
+            return hdu.section
+        key = path, id(hdu)
+        if key not in self._unpacked:
+            with TemporaryFile() as handle:
+                self._unpacked[key] = _to_disk(handle, hdu)
+        return self._unpacked[key]
 
 
 class Layer:
@@ -148,10 +166,12 @@ class Layer:
         Plane of a cube.
     head : Path or None
         Sidecar whose cards replace those of the HDU.
+    pixels : array_like
+        Of the HDU, read where they are asked for.
     """
 
-    def __init__(self, band, path, hdu, plane, head):
-        self._band, self.path, self._hdu, self._plane = band, path, hdu, plane
+    def __init__(self, band, path, hdu, plane, head, pixels):
+        self._band, self.path, self._pixels, self._plane = band, path, pixels, plane
         shape = hdu.shape
         if len(shape) == 3 and plane is None and shape[0] == 1:
             self._plane, plane = 0, 0
@@ -183,7 +203,7 @@ class Layer:
         """
         part = (rows, columns) if self._plane is None else (self._plane, rows, columns)
         try:
-            data = np.array(self._hdu.section[part])
+            data = np.array(self._pixels[part])
         except (OSError, ValueError, TypeError, EOFError, IndexError) as error:
             raise DataError(
                 "fetch_failed", f"{self._band}: {self.path.name} cannot be read to its end: {error}"
@@ -205,9 +225,7 @@ class Layer:
         """
         header = self.header
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FITSFixedWarning)
-                warnings.simplefilter("ignore", RuntimeWarning)
+            with warning_filters(ignore=(FITSFixedWarning, RuntimeWarning)):
                 wcs = WCS(header, naxis=2).celestial
         except Exception as error:  # wcslib raises a family of its own
             raise DataError("fetch_failed", f"{self._band}: {self.path.name} has a broken WCS: {error}") from error
@@ -217,6 +235,15 @@ class Layer:
                 f"{self._band}: {self.path.name} has no celestial WCS; give image.head or image.wcs: target",
             )
         return wcs
+
+
+def _to_disk(handle, hdu):
+    """Pixels of a compressed image as a map of an open file, which lives as long as the map."""
+    pixels = hdu.data
+    out = np.memmap(handle, pixels.dtype, "w+", shape=pixels.shape)
+    out[:] = pixels
+    del hdu.data
+    return out
 
 
 def _stretched_back(data, header):

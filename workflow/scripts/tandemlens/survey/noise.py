@@ -121,10 +121,12 @@ def checked_variance(image, values, kind, where):
     if not np.isfinite(variance).any():
         raise DataError("bad_variance", f"{where}: no pixel of the {kind} map has a positive finite value")
     ratio = noise_ratio(image, variance)
+    if kind == "weight":
+        if not np.isfinite(ratio):
+            raise DataError("bad_variance", f"{where}: too few valid pixels to measure the scale of the weights")
+        return variance * ratio**2, np.nan
     if not np.isfinite(ratio):
         return variance, ratio
-    if kind == "weight":
-        return variance * ratio**2, np.nan
     if not _IMPOSSIBLE[0] <= ratio <= _IMPOSSIBLE[1]:
         others = {k: noise_ratio(image, to_variance(values, k)) for k in ("variance", "invvar", "rms") if k != kind}
         told = ", ".join(f"{r:.3g} times as {k}" for k, r in others.items())

@@ -21,7 +21,7 @@ def target_outcome(rows):
     n_ok = len(rows) - len(bad)
     if n_ok >= MIN_BANDS:
         return "ok", ""
-    told = "; ".join(bad["reason"])
+    told = "; ".join(dict.fromkeys(bad["reason"]))
     if n_ok == 1:
         return "too_few_bands", told
     return bad["status"].iloc[0], told

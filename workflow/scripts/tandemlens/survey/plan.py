@@ -5,6 +5,7 @@ Rules take the digest of their shard's rows as a parameter, so that changing one
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from tandemlens.base.atomic import sha256, write_text
@@ -12,25 +13,35 @@ from tandemlens.base.columns.targets import COLUMNS
 from tandemlens.base.errors import SettingsError
 from tandemlens.base.tables import write_table
 from tandemlens.survey.catalogues import read_catalogue
+from tandemlens.survey.lenscat import read_lenscat
+from tandemlens.survey.services.vizier import at_hand
+from tandemlens.survey.tandems import find_tandems
 from tandemlens.survey.targets import add_twins, clean_targets, shard_digests
 
+log = logging.getLogger("tandemlens")
 
-def load_plan(settings, path, code, write, classes=()):
+
+def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None):
     """Shards of a sample with the digest of their rows, cached beside the cleaned table.
 
     Parameters
     ----------
     settings : dict
         The `targets` section of a sample: ``catalogue``, ``columns``, ``format``, ``hdu``,
-        ``group_radius_arcmin``, ``nside``.
+        ``group_radius_arcmin``, ``nside``, and for a list of lenses ``lens_types``, ``lens_clusters``.
     path : str or Path
-        Where the cleaned table (Parquet) goes; the cache is its ``.plan.json`` neighbour.
-    code : str
+        Where the cleaned table (Parquet) goes; the cache is its ``.plan.json`` neighbour. What was left out of a
+        list of lenses, and why, goes to its ``.dropped.csv`` neighbour.
+    code : dict of str
         Digest of the code of this module.
     write : bool
         False in the processes of single jobs, which only read the cache.
     classes : sequence of str
         Classes of the twins that every target gets; none leaves one row a target.
+    fetch : dict, optional
+        Section ``fetch`` of the settings; needed for catalogues of VizieR.
+    tandems : dict, optional
+        Section ``tandems`` of the settings, its catalogue a path or None: only targets with a cluster behind are kept.
 
     Returns
     -------
@@ -40,32 +51,76 @@ def load_plan(settings, path, code, write, classes=()):
     Raises
     ------
     SettingsError
-        If the catalogue holds no row at all.
+        If the catalogue is not there, or holds no row, or no target has a cluster behind it.
     """
     path = Path(path)
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
         return json.loads(cache.read_text())["shards"]
-    key = _key({**settings, "twins": list(classes)}, code)
+    settings = at_hand(settings, fetch)
+    clusters = [at_hand(_plain(name), fetch) for name in settings.get("lens_clusters", ())]
+    key = _key({**settings, "twins": list(classes), "tandems": tandems}, [settings, *clusters, tandems], code)
     if cache.is_file() and path.is_file():
         stored = json.loads(cache.read_text())
         if stored["key"] == key:
             return stored["shards"]
-    raw = read_catalogue(settings["catalogue"], settings["columns"], settings["format"], settings["hdu"])
+    raw, dropped = _read(settings, clusters)
     if raw.empty:
         raise SettingsError(f"target catalogue {settings['catalogue']} holds no row; give at least one target")
-    frame = add_twins(clean_targets(raw, settings["group_radius_arcmin"], settings["nside"]), classes)
+    frame = clean_targets(raw, settings["group_radius_arcmin"], settings["nside"])
+    if "flags" in raw:
+        frame["flags"] = [f"{ours} {theirs}".strip() for ours, theirs in zip(frame["flags"], raw["flags"], strict=True)]
+    if tandems:
+        if dropped is not None:
+            raise SettingsError(
+                "targets.tandems_only is for catalogues of clusters, and lenscat lists lenses; drop one"
+            )
+        frame = _with_tandems(frame, settings["catalogue"], tandems)
+    frame = add_twins(frame, classes)
     shards = shard_digests(frame)
     if write:
         write_table(path, frame, COLUMNS)
+        if dropped is not None:
+            write_text(path.with_suffix(".dropped.csv"), dropped.to_csv(index=False))
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
     return shards
 
 
-def _key(settings, code):
-    if not Path(settings["catalogue"]).is_file():
+def _read(settings, clusters):
+    """Rows of the catalogue; of a list of lenses also what was left out."""
+    if settings["format"] != "lenscat":
+        return _rows(settings), None
+    return read_lenscat(settings["catalogue"], settings["lens_types"], [_rows(section) for section in clusters])
+
+
+def _rows(section):
+    return read_catalogue(section["catalogue"], section["columns"], section["format"], section["hdu"])
+
+
+def _plain(catalogue):
+    return {"catalogue": catalogue, "columns": {}, "format": "auto", "hdu": 1}
+
+
+def _with_tandems(frame, name, tandems):
+    background = clean_targets(_rows(tandems), 0, 1) if tandems["catalogue"] else frame
+    pairs = find_tandems(frame, background, tandems["dz_min"], tandems["radius_arcsec"])
+    kept = frame[frame["target_id"].isin(pairs["target_id"])]
+    if kept.empty:
         raise SettingsError(
-            f"target catalogue {settings['catalogue']} does not exist; check targets.catalogue and DATA"
+            f"no target of {name} has a cluster behind it by more than {tandems['dz_min']} in redshift within "
+            f"{tandems['radius_arcsec']} arcsec; change tandems.dz_min or tandems.radius_arcsec, or search all targets"
         )
-    text = json.dumps([settings, code, sha256(settings["catalogue"])], sort_keys=True, default=str)
+    log.warning(
+        "%s: %d of %d targets have a cluster behind them; the other %d are no targets (targets.tandems_only)",
+        *(name, len(kept), len(frame), len(frame) - len(kept)),
+    )
+    return kept.reset_index(drop=True)
+
+
+def _key(settings, sections, code):
+    files = [section["catalogue"] for section in sections if section and section["catalogue"]]
+    for file in files:
+        if not Path(file).is_file():
+            raise SettingsError(f"target catalogue {file} does not exist; check targets.catalogue and DATA")
+    text = json.dumps([settings, code, [sha256(file) for file in files]], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -45,7 +45,7 @@ COLUMNS = [
     *_chosen(scores.COLOUR, FROM_SCORES),
     *_chosen(features.COLUMNS, FROM_FEATURES),
     Column("ebv", "float64", "mag", "E(B-V) corrected for; 0 where none was known", 0),
-    Column("ebv_source", "str", "", "catalogue, map, or none: fluxes are then not corrected"),
+    Column("ebv_source", "str", "", "catalogue, map, service, or none: fluxes are then not corrected"),
     Column("fwhm", "float64", "arcsec", "FWHM of the common PSF", 0),
     Column("n_tandems", "int32", "", "clusters of a catalogue that lie behind the target", 0),
     Column("tandem_name", "str", "", "the closest of them on the sky"),

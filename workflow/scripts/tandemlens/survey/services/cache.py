@@ -45,6 +45,8 @@ class Cache:
 
     def __init__(self, folder):
         self._folder = Path(folder)
+        #: what this process has hashed: path -> state of the file then, and its digest
+        self._hashed = {}
 
     @contextmanager
     def lock(self, key):
@@ -70,10 +72,18 @@ class Cache:
         path = self._path(key, suffix)
         try:
             facts = json.loads(_facts(path).read_text())
-            found = Answer(path, os.stat(path).st_size, sha256(path))
+            found = Answer(path, os.stat(path).st_size, self._digest_of(path))
         except (OSError, ValueError):
             return None
         return found if found.sha256 == facts.get("sha256") else None
+
+    def _digest_of(self, path):
+        """SHA-256 of a file, which many targets of a brick share; read again only if the file has changed."""
+        state = os.stat(path)
+        state = state.st_mtime_ns, state.st_size, state.st_ino
+        if self._hashed.get(path, (None,))[0] != state:
+            self._hashed[path] = state, sha256(path)
+        return self._hashed[path][1]
 
     def keep(self, key, suffix, temporary, tries, url):
         """Move a checked answer into the cache; its facts come last and make it count.

@@ -1,6 +1,5 @@
 """Looks at an answer before it is believed: a whole FITS file of the right place, size and bands, with weight."""
 
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,9 +7,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 
 from tandemlens.base.errors import DataError
+from tandemlens.base.warning_filters import warning_filters
 from tandemlens.survey.layers import pick
 from tandemlens.survey.services.client import BadAnswer
 
@@ -42,17 +42,17 @@ def whole_fits(path, suffix=".fits"):
     """
     check_magic(path, suffix)
     try:
-        with warnings.catch_warnings():
+        with (
             # a file that ends early is an error here, not a warning
-            warnings.simplefilter("error", AstropyWarning)
-            warnings.simplefilter("ignore", VerifyWarning)
-            with open(path, "rb") as handle, fits.open(handle, lazy_load_hdus=False, checksum=True) as hdus:
-                last = hdus[-1].fileinfo() or {}
-                if suffix in (".fits", ".fits.fz") and handle.seek(0, 2) < last.get("datLoc", 0) + last.get(
-                    "datSpan", 0
-                ):
-                    raise BadAnswer("the FITS file ends early")
-                yield hdus
+            warning_filters(error=AstropyWarning, ignore=VerifyWarning),
+            open(path, "rb") as handle,
+            fits.open(handle, lazy_load_hdus=False, checksum=True) as hdus,
+        ):
+            last = hdus[-1].fileinfo() or {}
+            whole = last.get("datLoc", 0) + last.get("datSpan", 0)
+            if suffix in (".fits", ".fits.fz") and handle.seek(0, 2) < whole:
+                raise BadAnswer("the FITS file ends early")
+            yield hdus
     except (OSError, EOFError, ValueError, TypeError, IndexError, AstropyWarning) as error:
         raise BadAnswer(f"the FITS file is broken: {error}") from error
 
@@ -94,6 +94,9 @@ class FitsCheck:
     side : int or None
         Size of the images, pixel, to one.
     suffix : str
+    cut : bool
+        Whether an edge of the survey's image may cut the answer short: the target need not be in the middle then, only
+        on the image.
     """
 
     images: tuple
@@ -101,6 +104,7 @@ class FitsCheck:
     place: tuple | None = None
     side: int | None = None
     suffix: str = ".fits"
+    cut: bool = False
 
     def __call__(self, path):
         """Look at an answer.
@@ -131,10 +135,27 @@ class FitsCheck:
             raise BadAnswer("no pixel is finite", "masked")
         if self.place is None:
             return
-        x, y = WCS(hdu.header, naxis=2).celestial.all_world2pix(*self.place, 0)
+        x, y = celestial(hdu.header).all_world2pix(*self.place, 0)
+        if self.cut and -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5:
+            return
         off = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2)
-        if not off < _OFF_CENTRE:
+        if self.cut or not off < _OFF_CENTRE:
             raise BadAnswer(f"the middle of the image is {off:.1f} pixels from the target")
+
+
+def celestial(header):
+    """Celestial WCS of a header; old spellings, which many archives keep, are put right without a word.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+
+    Returns
+    -------
+    astropy.wcs.WCS
+    """
+    with warning_filters(ignore=FITSFixedWarning):
+        return WCS(header, naxis=2).celestial
 
 
 def _pixels(hdus, spec):

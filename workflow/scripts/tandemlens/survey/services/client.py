@@ -69,8 +69,13 @@ class Request:
     auth : requests.auth.AuthBase or None
         From `tandemlens.survey.services.logins`.
     headers : dict
+        With a Range, only that part of the file is taken as an answer.
     final : dict
         HTTP status -> (status, sentence) of answers that another try does not change.
+    rework : callable or None
+        ``rework(path)`` puts the file that is worth keeping in the place of what came, before the check.
+    pause : float or None
+        Seconds to wait after HTTP 429 that names no time itself.
     """
 
     url: str
@@ -82,6 +87,8 @@ class Request:
     auth: object = None
     headers: dict = field(default_factory=dict)
     final: dict = field(default_factory=dict)
+    rework: object = None
+    pause: float | None = None
 
     @property
     def host(self):
@@ -106,7 +113,7 @@ class Client:
         self._cache = Cache(settings["cache"])
         self._slots = Path(settings["cache"]) / "slots"
         self._local, self._lock = threading.local(), threading.Lock()
-        self._gates = {}
+        self._gates, self._locked_out = {}, {}
         self._end = time.monotonic() + 60 * settings["shard_minutes"]
         #: what it cost: requests, bytes, again (repeated requests), cached (answers that were there)
         self.counts = {"requests": 0, "bytes": 0, "again": 0, "cached": 0}
@@ -134,7 +141,26 @@ class Client:
                 return found
             return self._fetch(request)
 
+    def kept(self, key, suffix=".fits"):
+        """The answer to a question if it is in the cache; nobody is asked.
+
+        Parameters
+        ----------
+        key : dict
+        suffix : str
+
+        Returns
+        -------
+        tandemlens.survey.services.cache.Answer or None
+        """
+        found = self._cache.find(key, suffix)
+        self._count(cached=int(found is not None))
+        return found
+
     def _fetch(self, request):
+        if request.auth and request.host in self._locked_out:
+            # a wrong password sent again and again closes an account
+            raise DataError("fetch_failed", self._locked_out[request.host])
         tries = 0
         policy = Retrying(
             stop=stop_after_attempt(self._settings["tries"]),
@@ -168,6 +194,8 @@ class Client:
             except requests.RequestException as error:
                 raise _Again(f"{type(error).__name__}: {_innermost(error)}") from error
         try:
+            if request.rework:
+                request.rework(temporary)
             request.check(temporary)
         except BadAnswer as error:
             log.debug("%s: %s", request.host, redact(str(error)))
@@ -199,11 +227,20 @@ class Client:
         if code in request.final:
             raise DataError(request.final[code][0], f"{request.host}: {request.final[code][1]} (HTTP {code})")
         if code in _LATER:
-            raise _Again(f"HTTP {code}", after=_retry_after(response.headers.get("Retry-After")))
+            after = _retry_after(response.headers.get("Retry-After"))
+            raise _Again(f"HTTP {code}", after=request.pause if after is None and code == 429 else after)
         if code in (401, 403):
-            raise DataError("fetch_failed", f"{request.host}: HTTP {code}, the login was refused; see config/README.md")
+            said = f"{request.host}: HTTP {code}, the login was refused; see config/README.md"
+            if code == 401 and request.auth:
+                self._locked_out[request.host] = said
+            raise DataError("fetch_failed", said)
         if code >= 400:
             raise DataError("fetch_failed", f"{request.host}: HTTP {code} for {urlsplit(request.url).path}")
+        part = request.headers.get("Range", "").replace("=", " ")
+        said = response.headers.get("Content-Range", "nothing of the part")
+        if part and (code != 206 or not said.startswith(f"{part}/")):
+            # before a file of gigabytes is swallowed
+            raise _Again(f"HTTP {code} with {said!r}, {part!r} was asked for")
 
     def _wait(self, state):
         error = state.outcome.exception()

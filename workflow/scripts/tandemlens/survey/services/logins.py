@@ -1,6 +1,7 @@
 """Logins of services: from the environment or netrc only, and never written anywhere."""
 
 import os
+from base64 import b64encode
 
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_netrc_auth
@@ -52,7 +53,9 @@ def password_login(name, url):
             f"{url} needs an account; set {name}_USER and {name}_PASSWORD in the environment, or an entry in ~/.netrc"
         )
     remember(pair[1])
-    return _Login(*pair)
+    # as it stands in the header; bytes, because requests knows Latin letters only
+    remember(b64encode(":".join(pair).encode()).decode())
+    return _Login(*(word.encode() for word in pair))
 
 
 def token_login(name, url):

@@ -77,6 +77,23 @@ def question(service, collection, product, band, target, size):
     return {"service": service, "collection": str(collection), "product": product, "band": band, **place}
 
 
+def field_side(survey, band, size_arcsec):
+    """Side of the image to ask for: that of the cutout, or of the larger field that holds stars for its PSF.
+
+    Parameters
+    ----------
+    survey : dict
+    band : str
+    size_arcsec : float
+
+    Returns
+    -------
+    int, pixel
+    """
+    psf = {**survey.get("defaults", {}).get("psf", {}), **survey["bands"][band].get("psf", {})}
+    return round(max(size_arcsec, psf.get("field_arcsec", 0)) / survey["pixel_scale"])
+
+
 def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress):
     """Fetch the cutouts of a shard from a service.
 

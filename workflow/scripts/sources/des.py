@@ -1,0 +1,17 @@
+"""Calibrated cutouts of a shard from the Dark Energy Survey."""
+
+from tandemlens.base.job import job
+from tandemlens.base.tables import read_table
+from tandemlens.survey.services.des import Des
+from tandemlens.survey.services.service import fetch_from
+
+with job(snakemake) as progress:
+    fetch_from(
+        Des,
+        read_table(snakemake.input.targets),
+        snakemake.params.cfg,
+        snakemake.config["fetch"],
+        snakemake.output.stack,
+        snakemake.output.table,
+        progress,
+    )
