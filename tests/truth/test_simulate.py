@@ -35,14 +35,17 @@ def simulate_settings(**changes):
 
 
 def targets_of(*names, wanted=CLASSES, **facts):
-    row = {"ra": 150.0, "dec": 2.0, "z": 0.3, "richness": 90.0, "shard": "hp8_00001", "group_id": "g", **facts}
+    row = {"ra": 150.0, "dec": 2.0, "z": 0.3, "richness": 90.0, "shard": "hp8_00001", "group_id": "g", "ebv": np.nan}
+    row |= facts
     rows = [{"target_id": f"{n}-{w}" if w else n, "canvas": n, "wanted": w, **row} for n in names for w in wanted]
     return pd.DataFrame(rows)
 
 
 def render(folder, targets, survey=None, bands=("g", "r", "i"), size=60, **changes):
     """Products of a small shard, as a dict."""
-    cfg = {"survey": survey or survey_of("mock"), "bands": list(bands), "size_arcsec": size, "seed": 7}
+    survey = survey or survey_of("mock")
+    cfg = {"survey": survey, "bands": list(bands), "size_arcsec": size, "seed": 7, "ebv_map": None}
+    cfg["extinction"] = [survey["bands"][band]["extinction"] for band in bands]
     out = {part: str(Path(folder) / part) for part in PARTS}
     render_shard(targets, {**cfg, "simulate": simulate_settings(**changes)}, SEDS, out, lambda done, total: None)
     with read_stack(out["stack"]) as stack:
@@ -104,6 +107,18 @@ def test_a_system_does_not_depend_on_its_neighbours(tmp_path):
     whole = render(tmp_path, targets)
     alone = render(tmp_path, targets.iloc[[3]])
     np.testing.assert_array_equal(whole["cutouts"]["b-projected"].flux, alone["cutouts"]["b-projected"].flux)
+
+
+def test_dust_dims_what_is_painted_by_what_its_measurement_is_corrected_for(tmp_path):
+    """Brightest pixels of the same system, seen through dust and not."""
+    targets = targets_of("a", wanted=("members",))
+    parts = [render(tmp_path, targets.assign(ebv=ebv)) for ebv in (0.0, 0.3)]
+    clear, dusty = (done["cutouts"]["a-members"].flux.astype(float) for done in parts)
+    for k, band in enumerate("gri"):
+        bright = clear[k] > np.quantile(clear[k], 0.999)
+        extinction = survey_of("mock")["bands"][band]["extinction"]
+        ratio = dusty[k][bright].sum() / clear[k][bright].sum()
+        assert ratio == pytest.approx(10 ** (-0.4 * 0.3 * extinction), rel=0.02)
 
 
 def test_a_lens_beyond_every_source_becomes_a_row(tmp_path):

@@ -147,6 +147,9 @@ def simulation(wildcards):
         "size_arcsec": SETTINGS["cutout"]["size_arcsec"],
         "seed": SETTINGS["seed"],
         "simulate": simulate,
+        # what is painted is dimmed as its measurement is corrected
+        "ebv_map": SETTINGS["measure"]["ebv_map"],
+        **band_facts("extinction"),
     }
 
 

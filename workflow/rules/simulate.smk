@@ -32,6 +32,7 @@ rule inject:
         fetched=f"{ROAD}_canvas/{{shard}}/fetch.parquet",
         seds=list(SEDS.values()),
         cosmos=cosmos_files,
+        dust=dust_of,
     output:
         stack=f"{ROAD}/{{shard}}/cutouts.h5",
         table=f"{ROAD}/{{shard}}/fetch.parquet",

@@ -15,4 +15,5 @@ with job(snakemake) as progress:
         {Path(p).stem: p for p in snakemake.input.get("seds")},
         dict(snakemake.output.items()),
         progress,
+        snakemake.input.get("dust"),
     )

@@ -48,6 +48,22 @@ def reddening(ra, dec, catalogue_value, map_path, service_value=np.nan):
     return (float(service_value), "service") if _known(service_value) else (0.0, "none")
 
 
+def transmission(ebv, extinction):
+    """Share of the light that dust lets through.
+
+    Parameters
+    ----------
+    ebv : float, mag
+    extinction : (band,) array_like
+        A over E(B-V).
+
+    Returns
+    -------
+    (band,) float ndarray
+    """
+    return 10 ** (-0.4 * ebv * np.asarray(extinction, float))
+
+
 def _known(value):
     return bool(np.isfinite(value) and value >= 0)
 

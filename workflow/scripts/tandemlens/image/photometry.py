@@ -13,7 +13,7 @@ from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.base.units import AB_ZERO_POINT_NOMINAL, asinh_mag
-from tandemlens.image.extinction import reddening
+from tandemlens.image.extinction import reddening, transmission
 from tandemlens.image.noise import circle_factor_at, factor_at
 from tandemlens.image.segment import open_images
 
@@ -59,7 +59,7 @@ def measure_shard(
             cutout = reader[place[target_id]]
             labels, _, residual = images[target_id]
             frame = by_target.get(target_id, segments.iloc[:0])
-            dim = 10 ** (0.4 * ebv * np.asarray(cfg["extinction"], float))
+            dim = 1 / transmission(ebv, cfg["extinction"])
             table, depth = measure_system(cutout, labels, residual, frame, dim, cfg)
             tables.append(table.assign(target_id=target_id))
             depths = {f"depth_{b}": d for b, d in zip(reader.bands, depth, strict=True)}

@@ -14,6 +14,7 @@ from tandemlens.base.stack import read_stack, write_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.features.sequence import survey_bands
+from tandemlens.image.extinction import reddening, transmission
 from tandemlens.sky.classes import LEAST_SNR, Painter
 from tandemlens.sky.cosmos import read_cosmos
 from tandemlens.sky.real import real_scene
@@ -37,9 +38,9 @@ def render_shard(targets, cfg, seds, outputs, progress):
     targets : pandas.DataFrame
         Rows of the target table.
     cfg : dict
-        ``survey`` (as checked by ``survey.schema.yaml``), ``bands``, ``size_arcsec``, ``seed`` and ``simulate``, the
-        section of the sample. Every canvas and every system draws from its own generator of the seed and its name,
-        whatever its neighbours.
+        ``survey`` (as checked by ``survey.schema.yaml``), ``bands``, ``size_arcsec``, ``seed``, ``ebv_map``,
+        ``extinction`` (A over E(B-V) of every band) and ``simulate``, the section of the sample. Every canvas and every
+        system draws from its own generator of the seed and its name, whatever its neighbours.
     seds : dict of str
         Name of a galaxy spectrum -> path.
     outputs : dict of str
@@ -50,7 +51,7 @@ def render_shard(targets, cfg, seds, outputs, progress):
     shard = _Shard(targets, cfg, seds)
 
     def open_canvas(canvas_id, target, rng):
-        site, facts = telescope.site(rng)
+        site, facts = telescope.site(rng, shard.dim(target))
         z, richness = lens_facts(target, rng)
         faintest = max(facts[f"depth_{b}"] for b in cfg["bands"]) + _BEYOND_DEPTH
         scene = draw_scene(rng, z, richness, site, shard.spectra, faintest)
@@ -72,7 +73,7 @@ def render_shard(targets, cfg, seds, outputs, progress):
     shard.write(outputs, pd.DataFrame(rows), release_name(cfg["survey"]["release"], "simulated"))
 
 
-def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progress):
+def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progress, dust_path=None):
     """Paint systems into the fetched cutouts of a shard.
 
     Parameters
@@ -81,8 +82,11 @@ def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progr
         As for `render_shard`.
     canvases_path, fetched_path : str
         cutouts.h5 and fetch.parquet of the canvases.
+    dust_path : str, optional
+        dust.parquet, where the dust service was asked.
     """
     shard, fetched = _Shard(targets, cfg, seds), read_table(fetched_path)
+    asked = read_table(dust_path).set_index("target_id")["ebv"] if dust_path else {}
     with read_stack(canvases_path) as canvases:
         index = {t: k for k, t in enumerate(canvases.target_ids)}
 
@@ -90,7 +94,8 @@ def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progr
             if canvas_id not in index:
                 raise DataError("fetch_failed", f"canvas {canvas_id} was not fetched; fetch.parquet says why")
             cutout = canvases[index[canvas_id]]
-            site = site_of(cutout, target["ra"], target["dec"], cfg["survey"], canvas_id)
+            dim = shard.dim(target, asked.get(target["target_id"], np.nan))
+            site = site_of(cutout, target["ra"], target["dec"], cfg["survey"], canvas_id, dim)
             z, richness = lens_facts(target, rng)
             scene = real_scene(rng, z, richness, cutout, site, shard.spectra)
             return _Canvas(scene, {}, richness, cutout)
@@ -145,6 +150,11 @@ class _Shard:
         self._names, shares = names, np.array([simulate[n]["share"] for n in names], float)
         self._shares = shares / shares.sum()
         self._rows, self._tables, self._coverage = {}, {"truth": [], "images": [], "curves": []}, {}
+
+    def dim(self, target, service=np.nan):
+        """What the dust leaves of painted light, by the E(B-V) that its measurement will be corrected for."""
+        ebv, _ = reddening(target["ra"], target["dec"], target["ebv"], self.cfg["ebv_map"], service)
+        return transmission(ebv, self.cfg["extinction"])
 
     def run(self, stack, open_canvas, observe, progress):
         """Paint every system; a canvas or system that cannot be becomes a row."""

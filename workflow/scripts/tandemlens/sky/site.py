@@ -44,6 +44,8 @@ class Site:
         Noise of a pixel, without that of the objects; infinite for a band without data.
     sky : (band,) ndarray, nJy
         Sky in a pixel.
+    dim : (band,) ndarray, optional
+        Share of the light that the dust of the Galaxy lets through; all of it where nothing is known.
     """
 
     names: tuple
@@ -53,8 +55,10 @@ class Site:
     shift: np.ndarray
     sigma: np.ndarray
     sky: np.ndarray
+    dim: np.ndarray | None = None
 
     def __post_init__(self):
+        self.dim = np.ones(len(self.names)) if self.dim is None else np.asarray(self.dim, float)
         self.size = self.side * self.scale
         #: grid on which images are looked for, arcsec
         self.axis = (np.arange(self.side) - (self.side - 1) / 2) * self.scale
@@ -80,7 +84,7 @@ class Site:
         -------
         (band, y, x) float32 ndarray, nJy
         """
-        return np.maximum(canvas.image(self._transfer, self.shift), 0)
+        return np.maximum(canvas.image(self._transfer, self.shift), 0) * self.dim[:, None, None].astype(np.float32)
 
     def lensed_light(self, galaxy, alpha, efficiency):
         """A lensed galaxy alone, on the window that holds its light.
@@ -109,7 +113,7 @@ class Site:
         shape = fine.shape[0] // OVERSAMPLE, OVERSAMPLE, fine.shape[1] // OVERSAMPLE, OVERSAMPLE
         light = np.array([fftconvolve(fine, psf, mode="same").reshape(shape).sum((1, 3)) for psf in self.fine_psf])
         window = tuple(slice(s.start // OVERSAMPLE, s.stop // OVERSAMPLE) for s in (rows, columns))
-        return light * galaxy.flux[:, None, None], window
+        return light * (galaxy.flux * self.dim)[:, None, None], window
 
     def ideal_snr(self, light):
         """Matched-filter S/N of known light over all bands, against the noise of the sky alone.
@@ -144,12 +148,14 @@ class Telescope:
         #: side of the PSFs, odd, pixel
         self.psf_size = int(max(_LEAST_PIXELS, _PSF_FWHM * widest)) // 2 * 2 + 1
 
-    def site(self, rng):
+    def site(self, rng, dim=None):
         """Seeing, depth and dither of one field.
 
         Parameters
         ----------
         rng : numpy.random.Generator
+        dim : (band,) ndarray, optional
+            As for `Site`.
 
         Returns
         -------
@@ -170,7 +176,7 @@ class Telescope:
         shift = rng.uniform(-0.5, 0.5, (len(self.names), 2))
         facts = {f"fwhm_{b}": w for b, w in zip(self.names, fwhm, strict=True)}
         facts |= {f"depth_{b}": d for b, d in zip(self.names, depth, strict=True)}
-        return Site(self.names, self.side, self.scale, fine, shift, sigma, sky), facts
+        return Site(self.names, self.side, self.scale, fine, shift, sigma, sky, dim), facts
 
     def observe(self, site, clean, saturated, ra, dec, rng):
         """Cutout of noiseless light: zero points, noise, saturation, masks and missing bands.
@@ -217,7 +223,7 @@ class Telescope:
         return mask
 
 
-def site_of(cutout, ra, dec, survey, where):
+def site_of(cutout, ra, dec, survey, where, dim=None):
     """The site of a real cutout.
 
     Parameters
@@ -230,6 +236,8 @@ def site_of(cutout, ra, dec, survey, where):
         Its ``mock.sky`` of a band sets the noise that painted light adds.
     where : str
         For messages.
+    dim : (band,) ndarray, optional
+        As for `Site`.
 
     Returns
     -------
@@ -255,7 +263,7 @@ def site_of(cutout, ra, dec, survey, where):
         )
     scale = float(np.mean(scales))
     bright = np.array([survey["bands"][band].get("mock", {}).get("sky", _SKY) for band in cutout.bands])
-    return Site(tuple(cutout.bands), side, scale, fine, shift, sigma, njy_per_unit(bright) * scale**2)
+    return Site(tuple(cutout.bands), side, scale, fine, shift, sigma, njy_per_unit(bright) * scale**2, dim)
 
 
 def inject(site, cutout, clean, saturated, rng):
