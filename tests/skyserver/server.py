@@ -69,7 +69,7 @@ class Server:
         self.latency, self.fault_share, self.faults, self.slow = latency, fault_share, tuple(faults), slow
         #: every question in order, as (host, path and query); number of faults by kind; most answers at a time by host
         self.asked, self.played, self.most = [], Counter(), Counter()
-        self._now, self._lock, self._random = Counter(), threading.Lock(), random.Random(seed)
+        self._now, self._lock, self._random = {}, threading.Lock(), random.Random(seed)
         self._hosts = {}
         for module in pkgutil.iter_modules(skyserver.__path__):
             if module.name not in ("server", "sky", "__main__"):
@@ -112,18 +112,19 @@ class Server:
     def knows(self, host):
         return host in self._hosts
 
-    def enter(self, host, line):
+    def enter(self, host, line, connection):
         with self._lock:
             self.asked.append((host, line))
-            self._now[host] += 1
-            self.most[host] = max(self.most[host], self._now[host])
+            # who hung up while the answer was still being made waits no more
+            self._now[host] = [c for c in self._now.get(host, []) if not hung_up(c)] + [connection]
+            self.most[host] = max(self.most[host], len(self._now[host]))
             fault = self._random.choice(self.faults) if self._random.random() < self.fault_share else None
             self.played[fault or "good"] += 1
             return fault
 
-    def leave(self, host):
+    def leave(self, host, connection):
         with self._lock:
-            self._now[host] -= 1
+            self._now[host] = [c for c in self._now[host] if c is not connection]
 
 
 class _Http(ThreadingHTTPServer):
@@ -160,14 +161,14 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         form = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
         asked = Asked(host, f"/{path}", query, form, dict(self.headers), body)
-        fault = server.enter(host, f"/{path}?{parts.query}")
+        fault = server.enter(host, f"/{path}?{parts.query}", self.connection)
         left = []
 
         def leave():
             # before the last byte: a client may ask again as soon as it has that
             if not left:
                 left.append(True)
-                server.leave(host)
+                server.leave(host, self.connection)
 
         try:
             time.sleep(server.latency)
@@ -213,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Wait as long as the client does."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if select.select([self.connection], [], [], 0.05)[0] and not self.connection.recv(1, socket.MSG_PEEK):
+            if hung_up(self.connection, 0.05):
                 raise ConnectionResetError("the client hung up")
 
     def _head(self, reply):
@@ -228,6 +229,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(reply)
         leave()
         self.wfile.write(reply.body)
+
+
+def hung_up(connection, seconds=0.0):
+    """Whether the client of an answer that is not yet whole has closed the connection."""
+    try:
+        return bool(select.select([connection], [], [], seconds)[0]) and not connection.recv(1, socket.MSG_PEEK)
+    except (OSError, ValueError):
+        return True
 
 
 def spoiled(body, fault):

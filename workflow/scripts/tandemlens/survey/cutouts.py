@@ -16,7 +16,6 @@ from scipy.ndimage import zoom
 from tandemlens.base.columns.fetch import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import BAD, NO_DATA, SATURATED
-from tandemlens.base.interpolate import linear_weights
 from tandemlens.base.secrets import redact
 from tandemlens.base.stack import Cutout, header_text, resize_psf, sanitize, write_stack
 from tandemlens.base.tables import write_table
@@ -26,14 +25,12 @@ from tandemlens.survey.layers import Files
 from tandemlens.survey.noise import checked_variance, sky_model
 from tandemlens.survey.outcome import target_outcome
 from tandemlens.survey.psf import MOFFAT_BETA, centre_psf, check_psf, fwhm, moffat, star_psf
+from tandemlens.survey.window import SkyMap, Window
 
 log = logging.getLogger("tandemlens")
 PSF_SIZE = 63
 #: an image smaller than this along a side has no room for a PSF and a sky, pixel
 _MIN_SIDE = 16
-#: field around a target from which its PSF and sky are taken, pixel
-_FIELD = 4096
-_SKY_STEP = 16
 _MAX_FIELDS = 64
 _LAYERS = ("image", "variance", "mask", "psf")
 
@@ -213,7 +210,7 @@ class CutoutReader:
             raise DataError("too_small", f"{where} is {image.shape[1]}x{image.shape[0]} pixels; {_MIN_SIDE} are needed")
         wcs = self._wcs(image, specs["image"], target)
         scale = np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix))) * 3600
-        window = _Window(wcs, target, self._size / scale, image.shape, where, self.side)
+        window = Window(wcs, target, self._size / scale, image.shape, where, self.side)
         factor = njy_per_pixel_unit(specs["image"], image.header, scale**2, where)
         pixels = window.cut(image.read(*window.part).astype(np.float64), np.nan) * factor
         mask = np.where(np.isfinite(pixels), 0, NO_DATA).astype(np.uint16)
@@ -314,7 +311,7 @@ class CutoutReader:
         pixels = image.read(*part).astype(np.float32) * np.float32(factor)
         valid = np.isfinite(pixels)
         level, sigma = sky_model(pixels, valid)
-        field = {"level": _SkyMap(level, part), "sigma": _SkyMap(sigma, part)}
+        field = {"level": SkyMap(level, part), "sigma": SkyMap(sigma, part)}
         if needs_stars:
             field["stars"] = _stars(pixels - level, sigma, valid, f"{band}: {image.path.name}", saturation)
         # coarse maps and a PSF are small; the oldest go first
@@ -341,67 +338,9 @@ class CutoutReader:
         return moffat(PSF_SIZE, scale, spec["fwhm"], beta=MOFFAT_BETA), ("nominal", 0, np.nan)
 
 
-class _SkyMap:
-    """A smooth map of a field, kept on every 16th pixel and read back by linear interpolation."""
-
-    def __init__(self, values, part):
-        self._coarse = values[::_SKY_STEP, ::_SKY_STEP].copy()
-        self._start = [axis.start for axis in part]
-
-    def on(self, part):
-        """The map on a window of the image."""
-        out = self._coarse
-        for axis, (piece, start) in enumerate(zip(part, self._start, strict=True)):
-            n = out.shape[axis]
-            weight = linear_weights((np.arange(piece.start, piece.stop) - start) / _SKY_STEP, n)
-            out = np.moveaxis(np.tensordot(weight, out, (1, axis)), 0, axis)
-        return out
-
-
 def _stars(pixels, sigma, valid, where, saturation):
     """The star PSF, or the refusal as data: a nominal PSF may still serve."""
     try:
         return star_psf(np.where(valid, pixels, 0), float(np.median(sigma)), valid, where, saturation)
     except DataError as error:
         return error
-
-
-class _Window:
-    """The square of pixels around a target, partly or wholly on the image."""
-
-    def __init__(self, wcs, target, side, shape, where, most):
-        x, y = wcs.all_world2pix(target["ra"], target["dec"], 0)
-        if not (np.isfinite(x) and np.isfinite(y)):
-            raise DataError("no_coverage", f"{where}: the target lies outside the projection of the image")
-        n = max(1, min(round(side), most))
-        self._n = n
-        x0, y0 = round(float(x) - (n - 1) / 2), round(float(y) - (n - 1) / 2)
-        self._lo = (max(0, y0), max(0, x0))
-        self._hi = (min(shape[0], y0 + n), min(shape[1], x0 + n))
-        if self._lo[0] >= self._hi[0] or self._lo[1] >= self._hi[1]:
-            raise DataError(
-                "no_coverage", f"{where}: the target falls at pixel ({x:.0f}, {y:.0f}) of {shape[1]}x{shape[0]}"
-            )
-        self._offset = (self._lo[0] - y0, self._lo[1] - x0)
-        self.part = (slice(self._lo[0], self._hi[0]), slice(self._lo[1], self._hi[1]))
-        self.wcs = wcs.deepcopy()
-        self.wcs.wcs.crpix = wcs.wcs.crpix - [x0, y0]
-        self._centre = (float(y), float(x))
-
-    def cut(self, piece, fill):
-        """Piece read at `part`, put in its place on the full window."""
-        out = np.full((self._n, self._n), fill, np.result_type(piece, type(fill)))
-        y, x = self._offset
-        out[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
-        return out
-
-    def field(self, shape):
-        """Slices of the block of the image that holds the window and its surroundings."""
-        out = []
-        for n, centre in zip(shape, self._centre, strict=True):
-            if n <= _FIELD:
-                out.append(slice(0, n))
-                continue
-            middle = int(np.clip(round(centre / (_FIELD // 4)) * (_FIELD // 4), _FIELD // 2, n - _FIELD // 2))
-            out.append(slice(middle - _FIELD // 2, middle + _FIELD // 2))
-        return tuple(out)
