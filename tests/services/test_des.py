@@ -17,8 +17,8 @@ def test_flux_and_places_are_those_of_the_sky(tmp_path):
     done = fetch(Des, survey_of("des-dr2"), tmp_path, [PLACE], BANDS)
     assert set(done.table["status"]) == {"ok"}
     assert (done.table["coverage"] == 1).all()
-    assert_true_flux(done, Sky(), "t0")
-    assert_star_places(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
+    assert_star_places(done, "t0")
 
 
 def test_weight_is_an_inverse_variance(tmp_path):
@@ -46,7 +46,7 @@ def test_images_are_flipped_and_only_the_wcs_tells(tmp_path):
     done = fetch(Des, survey_of("des-dr2"), tmp_path, [PLACE], "gr")
     # east is right: the determinant of a picture of the sky is negative otherwise
     assert np.linalg.det(done.cutouts["t0"].astropy_wcs().pixel_scale_matrix) > 0
-    assert_star_places(done, Sky(), "t0")
+    assert_star_places(done, "t0")
 
 
 def test_a_size_is_always_sent(tmp_path):
@@ -81,7 +81,7 @@ def test_a_longer_stack_cut_by_its_edge_gives_way_to_a_whole_one(tmp_path):
     )
     done = fetch(Des, survey_of("des-dr2"), tmp_path, [(ra, -1.788)], "gr", size=60)
     assert (done.table["coverage"] == 1).all()
-    assert_true_flux(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
 
 
 def test_a_centre_near_the_edge_of_a_tile_gives_a_part(tmp_path):
@@ -91,7 +91,7 @@ def test_a_centre_near_the_edge_of_a_tile_gives_a_part(tmp_path):
     done = fetch(Des, survey_of("des-dr2"), tmp_path, [(0.0, dec)], "gr", size=60)
     assert set(done.table["status"]) == {"ok"}
     np.testing.assert_allclose(done.table["coverage"], 0.75, atol=0.02)
-    assert_true_flux(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
 
 
 def test_coadds_with_the_sky_left_in_and_other_images_are_passed_over(tmp_path):
@@ -140,7 +140,7 @@ def test_broken_answers_are_refused(tmp_path, fault):
 def test_the_ends_of_right_ascension(tmp_path, place):
     done = fetch(Des, survey_of("des-dr2"), tmp_path, [place], "gr")
     assert set(done.table["status"]) == {"ok"}
-    assert_true_flux(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
 
 
 def test_nothing_is_asked_twice(tmp_path):

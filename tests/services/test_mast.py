@@ -57,8 +57,8 @@ def hapcut(tmp_path_factory):
 def test_flux_and_places_are_those_of_the_sky(hapcut):
     _, done = hapcut
     assert set(done.table["status"]) == {"ok"}
-    assert_true_flux(done, Sky(), "t0")
-    assert_star_places(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
+    assert_star_places(done, "t0")
     # one question for all bands
     assert len(done.asked) == 1
     assert "hst_skycell-p2007x09y05_acs_wfc_f606w_all_drc.fits" in done.band("t0", "F606W")["release"]
@@ -120,7 +120,7 @@ def test_two_jobs_in_the_same_second_keep_both_answers(tmp_path):
         assert server.most["mast.stsci.edu"] == 2
     for done in jobs:
         assert set(done.table["status"]) == {"ok"}
-        assert_true_flux(done, Sky(), "t0")
+        assert_true_flux(done, "t0")
     assert len(list((tmp_path / "cache/mast").glob("*/*.zip"))) == 2
 
 
@@ -155,7 +155,7 @@ def test_a_filter_that_is_not_there_leaves_the_others(tmp_path):
 def test_the_ends_of_the_coordinates(tmp_path, place):
     done = fetch(Mast, survey_of("hst-hap"), tmp_path, [place], BANDS[:2], size=30)
     assert set(done.table["status"]) == {"ok"}
-    assert_true_flux(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
 
 
 @pytest.mark.parametrize("fault", ["504", "500", "stall", "reset", "html"])
@@ -183,8 +183,8 @@ def zcut(tmp_path_factory):
 
 def test_zcut_images_have_the_flux_of_the_sky(zcut):
     assert set(zcut.table["status"]) == {"ok"}
-    assert_true_flux(zcut, Sky(), "t0")
-    assert_star_places(zcut, Sky(), "t0")
+    assert_true_flux(zcut, "t0")
+    assert_star_places(zcut, "t0")
     # the surveys at the place, and the cutout
     assert len(zcut.asked) == 2
 
@@ -253,7 +253,7 @@ def test_buffalo_files_follow_their_rule_and_come_once(tmp_path, named):
     done = fetch(Mast, survey, tmp_path, places, BANDS, size=36)
     assert set(done.table["status"]) == {"ok"}
     for target in ("t0", "t1"):
-        assert_true_flux(done, Sky(), target)
+        assert_true_flux(done, target)
         np.testing.assert_allclose(np.median(done.cutouts[target].variance, (1, 2)), (SIGMA * 0.06) ** 2, rtol=0.05)
     # image and weight of three bands, for both targets
     assert len(done.asked) == len(set(done.asked)) == 6
@@ -279,7 +279,7 @@ def test_jwst_surface_brightness_has_its_own_unit_and_errors(tmp_path):
     survey["defaults"] = {"image": {"unit": "MJy/sr"}, "variance": {"kind": "rms"}}
     done = fetch(Mast, survey, tmp_path, [MOSAIC], BANDS[:2], size=36)
     assert set(done.table["status"]) == {"ok"}
-    assert_true_flux(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
     np.testing.assert_allclose(np.median(done.cutouts["t0"].variance, (1, 2)), (SIGMA * 0.04) ** 2, rtol=0.05)
 
 

@@ -13,20 +13,21 @@ from skyserver.sky import Sky
 from tandemlens.survey.services.sdss import Sdss, best_frame
 
 PLACE = (29.661, 2.282)
+ENDS = [(0.0, 0.05), (359.9999, 0.05)]
 
 
 @pytest.fixture(scope="module")
 def server():
     """One server for all: its frames are large, and it keeps those that it made."""
-    with Server(Sky()) as one:
+    with Server(Sky(beacons=[PLACE, *ENDS])) as one:
         yield one
 
 
 def test_flux_and_places_are_those_of_the_sky(tmp_path, server):
     done = fetch(Sdss, survey_of("sdss"), tmp_path, [PLACE], "gri", server=server)
     assert set(done.table["status"]) == {"ok"}
-    assert_true_flux(done, Sky(), "t0")
-    assert_star_places(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
+    assert_star_places(done, "t0")
 
 
 def test_frames_are_rotated(tmp_path, server):
@@ -35,7 +36,7 @@ def test_frames_are_rotated(tmp_path, server):
     # rows follow the right ascension
     assert abs(matrix[0, 1]) > 0.39
     assert abs(matrix[0, 0]) < 0.03
-    assert_star_places(done, Sky(), "t0")
+    assert_star_places(done, "t0")
 
 
 def test_psf_comes_from_stars_of_the_frame(tmp_path, server):
@@ -77,7 +78,7 @@ def test_two_targets_in_one_frame_are_one_download_per_band(tmp_path, server):
     assert set(done.table["status"]) == {"ok"}
     assert Counter(host for host, _ in done.asked) == {"skyserver.sdss.org": 3, "data.sdss.org": 2}
     for target in ("t0", "t1", "t2"):
-        assert_true_flux(done, Sky(), target)
+        assert_true_flux(done, target)
 
 
 def test_where_frames_overlap_the_one_that_holds_the_cutout_is_taken(tmp_path, server):
@@ -173,11 +174,11 @@ def test_a_broken_frame_is_refused(tmp_path, monkeypatch, kind):
     assert list(tmp_path.glob("cache/sdss/*/*.plain")) == []
 
 
-@pytest.mark.parametrize("place", [(0.0, 0.05), (359.9999, 0.05)])
+@pytest.mark.parametrize("place", ENDS)
 def test_the_ends_of_right_ascension(tmp_path, server, place):
     done = fetch(Sdss, survey_of("sdss"), tmp_path, [place], "gr", server=server)
     assert set(done.table["status"]) == {"ok"}
-    assert_true_flux(done, Sky(), "t0")
+    assert_true_flux(done, "t0")
 
 
 def test_nothing_is_asked_twice(tmp_path, server):

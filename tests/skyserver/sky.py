@@ -35,17 +35,20 @@ class Sky:
     ----------
     clusters : sequence of (ra, dec), deg
         Where a central galaxy, red members and blue arcs stand.
+    beacons : sequence of (ra, dec), deg
+        Near these stands a star so bright that its flux is known to a part in some thousands.
     """
 
-    def __init__(self, clusters=()):
-        self._clusters = [(ra, dec, self._cluster(ra, dec)) for ra, dec in clusters]
+    def __init__(self, clusters=(), beacons=()):
+        self._special = [(ra, dec, self._cluster(ra, dec)) for ra, dec in clusters]
+        self._special += [(ra, dec, [self._beacon(ra, dec)]) for ra, dec in beacons]
 
     def sources(self, ra, dec, radius):
         """Rows (ra, dec, r magnitude, kind, FWHM in that of a star, axis ratio, angle) within `radius` arcsec."""
         cells = _CELLS.cone_search_lonlat(ra * u.deg, dec * u.deg, (radius + 120) * u.arcsec)
         rows = [row for cell in np.sort(cells) for row in self._cell(int(cell))]
         near = SkyCoord(ra, dec, unit="deg")
-        for a, d, members in self._clusters:
+        for a, d, members in self._special:
             if near.separation(SkyCoord(a, d, unit="deg")).arcsec < radius + 120:
                 rows += members
         return rows
@@ -106,6 +109,11 @@ class Sky:
         q = np.where(kinds == "star", 1.0, rng.uniform(0.4, 1.0, count))
         angle = rng.uniform(0, np.pi, count)
         return [tuple(v) for v in zip(lon.deg, lat.deg, mags, kinds, size, q, angle, strict=True)]
+
+    @staticmethod
+    def _beacon(ra, dec):
+        at = SkyCoord(ra, dec, unit="deg").directional_offset_by(50 * u.deg, 6 * u.arcsec)
+        return at.ra.deg, at.dec.deg, 13.5, "star", 1.0, 1.0, 0.0
 
     @staticmethod
     def _cluster(ra, dec):

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import TandemlensError
 from tandemlens.base.secrets import RedactingFormatter, redact
@@ -98,13 +100,16 @@ def _start_log(path, rule):
 
 
 def _progress_logger(rule):
-    last = [time.monotonic()]
+    started = time.monotonic()
+    last = [started]
 
     def progress(done, total):
-        if time.monotonic() - last[0] >= _PROGRESS_SECONDS or done == total:
-            last[0] = time.monotonic()
+        now = time.monotonic()
+        if now - last[0] >= _PROGRESS_SECONDS or done == total:
+            last[0] = now
             log.info("%s: %d of %d", rule, done, total)
-            print(f"{rule}: {done} of {total}", file=sys.stderr)
+            # a line of its own each time: jobs that run side by side would write over each other's bar
+            print(tqdm.format_meter(done, total, now - started, ncols=79, prefix=rule), file=sys.stderr)
 
     return progress
 

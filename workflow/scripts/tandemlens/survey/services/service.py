@@ -1,6 +1,7 @@
 """What every service is: something that finds the files of a target, band by band."""
 
 import logging
+import sys
 from typing import Protocol
 
 from tandemlens.survey.cutouts import fetch_shard
@@ -116,3 +117,4 @@ def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress
     finally:
         told = ", ".join(f"{name} {count}" for name, count in client.counts.items())
         log.info("%s: %s", service.__name__, told)
+        print(f"{service.__name__}: {told}", file=sys.stderr)
