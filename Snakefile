@@ -10,6 +10,7 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/train.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/report.smk"
 
@@ -22,6 +23,6 @@ rule all:
         f"{RESULTS}/report/index.html",
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
         [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],
-        per_shard("features.parquet", "train"),
+        [per_shard("scores/classic.parquet", s) for s in HEADED],
         per_shard("scores/colour.parquet", "known"),
     localrule: True

@@ -11,10 +11,13 @@ from trees import plant
 LIBRARY = "workflow/scripts/tandemlens"
 ROAD = ("targets", "render", "match", "segment", "measure", "features")
 RUN = {"fit_colour": 1, "catalogue": 1, "report": 1}
-#: what follows from other pixels or another target list
-PIXELS, LIST = {"simulation": 1}, {"simulation": 1, "expect": 1}
 #: the search of the small run has two shards, its training sample one
 SHARDS = 2
+#: what follows from other features of the training sample, and from other training systems
+LEARNT = {"fit_classic": 1, "score_classic": SHARDS}
+TRAINED = {"folds": 1, "simulation": 1, **LEARNT}
+#: what follows from another target list whose new rows lie in one shard
+LIST = {"simulation": 1, "expect": 1, "coverage": 1, "score_classic": 1}
 
 
 def jobs(*rules, shards=SHARDS, more=None):
@@ -49,7 +52,7 @@ def test_comments_and_docstrings_rerun_nothing(tree):
 
 def test_editing_a_stage_reruns_it_and_what_follows(tree):
     tree.append(f"{LIBRARY}/image/photometry.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs("measure", "features", shards=SHARDS + 1)
+    assert tree.stale() == jobs("measure", "features", shards=SHARDS + 1, more=LEARNT)
 
 
 def test_editing_one_head_reruns_that_head(tree):
@@ -59,7 +62,12 @@ def test_editing_one_head_reruns_that_head(tree):
 
 def test_editing_colour_reruns_features_and_heads(tree):
     tree.append(f"{LIBRARY}/features/colour.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs("features", shards=SHARDS + 1)
+    assert tree.stale() == jobs("features", shards=SHARDS + 1, more=LEARNT)
+
+
+def test_editing_the_classic_head_reruns_that_head(tree):
+    tree.append(f"{LIBRARY}/heads/classic.py", "\nEDITED = True\n")
+    assert tree.stale() == LEARNT
 
 
 def test_editing_the_page_reruns_the_report(tree):
@@ -95,7 +103,7 @@ def test_a_line_of_a_class_reruns_its_sample_alone(tree):
     settings = yaml.safe_load((tree.folder / "small.yaml").read_text())
     settings["samples"]["train"]["simulate"]["members"] = {"count": 5}
     tree.configure(**settings)
-    assert tree.stale() == {**dict.fromkeys(ROAD[1:], 1), **PIXELS}
+    assert tree.stale() == {**dict.fromkeys(ROAD[1:], 1), **TRAINED}
 
 
 def test_a_line_of_a_class_that_is_not_drawn_reruns_nothing(tree):

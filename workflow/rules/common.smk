@@ -200,6 +200,10 @@ def dust_of(wildcards):
     return f"{RESULTS}/{SURVEY_NAME}/{wildcards.sample}/{wildcards.shard}/dust.parquet"
 
 
+#: samples that trained heads score; without a training sample there is none
+HEADED = [s for s in ("search", "known") if "train" in SIMULATED and s in SHARDS]
+
+
 def simulated_shards(name):
     return [path for sample in SIMULATED for path in per_shard(name, sample)]
 

@@ -44,3 +44,42 @@ rule score_colour:
         },
     script:
         "../scripts/heads/score_colour.py"
+
+
+rule fit_classic:
+    input:
+        folds=f"{RESULTS}/training/folds.parquet",
+        systems=per_shard("systems.parquet", "train"),
+        features=per_shard("features.parquet", "train"),
+    output:
+        directory(f"{RESULTS}/models/classic"),
+    log:
+        f"{RESULTS}/logs/fit_classic.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_classic.jsonl"
+    conda:
+        "../../envs/learn.yaml"
+    threads: 2
+    params:
+        code=code("heads/fit_classic"),
+        cfg={**SETTINGS["classic"], "bands": BANDS, "seed": SETTINGS["seed"]},
+    script:
+        "../scripts/heads/fit_classic.py"
+
+
+rule score_classic:
+    input:
+        model=f"{RESULTS}/models/classic",
+        features=f"{ROAD}/{{shard}}/features.parquet",
+    output:
+        f"{ROAD}/{{shard}}/scores/classic.parquet",
+    log:
+        f"{RESULTS}/logs/score_classic/{{sample}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_classic/{{sample}}/{{shard}}.jsonl"
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        code=code("heads/score_classic"),
+    script:
+        "../scripts/heads/score_classic.py"

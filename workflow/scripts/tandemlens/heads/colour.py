@@ -1,6 +1,5 @@
 """The colour head: the chance that unrelated arcs agree in colour as well as these do."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +14,7 @@ from tandemlens.base.tables import read_table, write_table
 from tandemlens.features.arcs import arc_colours, sequence_at, strongest, well_measured
 from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid, sequence_offset
 from tandemlens.features.sequence import Bands
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What a head gives and needs, said before it sees data."""
-
-    name: str
-    score: str
-    columns: tuple
-    min_bands: int
-    seeded: bool
-
+from tandemlens.heads.declaration import Declaration
 
 DECLARATION = Declaration("colour", "color_evidence", tuple(c.name for c in COLOUR), 2, True)
 

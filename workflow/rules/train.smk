@@ -1,0 +1,21 @@
+rule folds:
+    input:
+        systems=per_shard("systems.parquet", "train"),
+        targets=per_shard("targets.parquet", "train"),
+    output:
+        f"{RESULTS}/training/folds.parquet",
+    log:
+        f"{RESULTS}/logs/folds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/folds.jsonl"
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        code=code("folds"),
+        cfg={
+            "folds": SETTINGS["folds"],
+            "survey": SURVEY_NAME,
+            "seed": SETTINGS["seed"],
+        },
+    script:
+        "../scripts/folds.py"

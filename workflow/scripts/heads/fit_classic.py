@@ -1,0 +1,11 @@
+"""Train the classic head."""
+
+from tandemlens.base.job import job
+from tandemlens.heads.classic import fit
+from tandemlens.learn.sample import training_table
+
+with job(snakemake):
+    table = training_table(
+        snakemake.input.folds, list(snakemake.input.get("systems")), list(snakemake.input.get("features"))
+    )
+    fit(table, snakemake.output[0], {**snakemake.params.cfg, "threads": snakemake.threads})
