@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 #: name -> number, cells of the sky (ra, dec) whose middles the targets surround, least richness
-LISTS = {"train": (10, ((84.4, 9.6), (247.5, 35.7)), 20.0), "known": (4, ((309.4, 19.5),), 60.0)}
+LISTS = {
+    "train": (40, ((84.4, 9.6), (247.5, 35.7), (123.7, 35.7), (33.8, 4.8)), 32.0),
+    "known": (4, ((309.4, 19.5),), 60.0),
+}
 
 rng = np.random.default_rng(20263)
 for name, (count, cells, least) in LISTS.items():
@@ -20,7 +23,7 @@ for name, (count, cells, least) in LISTS.items():
         z = 0.55 * rng.uniform(0.05, 1) ** (1 / 3)
         richness = least * rng.uniform() ** (-1 / 1.8)
         rows.append(
-            f"{name.upper()}-{k:02d},{ra + 1.2 * (place % 3 - 1):.5f},{dec + 1.2 * (place // 3 - 0.5):.5f},"
+            f"{name.upper()}-{k:02d},{ra + 1.2 * (place % 3 - 1):.5f},{dec + 1.2 * (place // 3 - 1.5):.5f},"
             f"{z:.3f},{min(richness, 180):.0f}"
         )
     Path(__file__).with_name(f"{name}.csv").write_text("\n".join(rows) + "\n")
