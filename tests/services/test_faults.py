@@ -25,7 +25,7 @@ def job_of(server, folder, count, **settings):
     return {
         "targets": targets_at(*places).to_dict("records"),
         "cfg": cfg,
-        "settings": settings_of(server, folder, tries=8, connections=CONNECTIONS, request_seconds=1.0, **settings),
+        "settings": settings_of(server, folder, tries=8, connections=CONNECTIONS, request_seconds=2.0, **settings),
         "stack": str(folder / "cutouts.h5"),
         "table": str(folder / "fetch.parquet"),
     }

@@ -52,7 +52,7 @@ def test_an_unknown_band_returns_all_bands_and_is_refused(tmp_path):
 
 
 def test_4000_pixels_clamped_to_3000_are_refused(tmp_path):
-    done = fetch(Legacy, survey_of("legacy-dr10"), tmp_path, PLACES[:1], "gr", size=4000 * 0.262, tries=1)
+    done = fetch(Legacy, survey_of("legacy-dr10"), tmp_path, PLACES[:1], "gr", size=4000 * 0.262, request_seconds=90)
     assert "the image is 3000x3000 pixels, 4000 were asked for" in done.table["reason"].iloc[0]
 
 

@@ -9,7 +9,7 @@ from pyvo.dal.sia import SIAResults
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, celestial
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, question
+from tandemlens.survey.services.service import answer_facts, each_band, question
 from tandemlens.survey.services.votables import read_votable
 
 _SERVICE = "https://datalab.noirlab.edu"
@@ -47,13 +47,7 @@ class Des:
         stacks = self._stacks(target)
         if not stacks:
             raise DataError("no_coverage", f"{self._collection} has no stack there")
-        out = {}
-        for band, label in self._labels.items():
-            try:
-                out[band] = self._band(target, band, [s for s in stacks if s["obs_bandpass"] == label])
-            except DataError as error:
-                out[band] = error
-        return out
+        return each_band(self._labels, lambda band: self._band(target, band, stacks))
 
     def _stacks(self, target):
         """Rows of the table that are stacks, the greatest exposure time first."""
@@ -73,6 +67,7 @@ class Des:
         return sorted(stacks, key=_seconds, reverse=True)
 
     def _band(self, target, band, stacks):
+        stacks = [s for s in stacks if s["obs_bandpass"] == self._labels[band]]
         images = [s for s in stacks if s["prodtype"] == "image"]
         if not images:
             raise DataError("no_coverage", f"{band}: {self._collection} has no stack there")

@@ -10,7 +10,7 @@ from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, whole_fits
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.logins import password_login
-from tandemlens.survey.services.service import answer_facts, question
+from tandemlens.survey.services.service import answer_facts, each_band, question
 
 _HOST = "https://hsc-release.mtk.nao.ac.jp"
 _KINDS = ("IMAGE", "MASK", "VARIANCE")
@@ -56,13 +56,10 @@ class Hsc:
 
     def layers(self, target):
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
-        return {band: self._band(target, band) for band in self._labels}
+        return each_band(self._labels, lambda band: self._band(target, band))
 
     def _band(self, target, band):
-        try:
-            image = self._cutout(target, band)
-        except DataError as error:
-            return error
+        image = self._cutout(target, band)
         psf = self._psf(target, band)
         file = str(image.path)
         return {

@@ -10,7 +10,7 @@ from tandemlens.base.errors import DataError
 from tandemlens.survey.services.bricks import brick_at, images_over
 from tandemlens.survey.services.checks import FitsCheck, whole_fits
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, question
+from tandemlens.survey.services.service import answer_facts, each_band, question
 
 _VIEWER = "https://www.legacysurvey.org"
 _FILES = "https://portal.nersc.gov"
@@ -63,7 +63,7 @@ class Legacy:
         brick = brick_at(target["ra"], target["dec"])
         whole = brick.holds(target["ra"], target["dec"], self._size / 7200)
         if brick.name in self._bricks and whole and self._layer in _FOLDERS:
-            return {band: self._in_brick(brick, band) for band in self._bands}
+            return each_band(self._bands, lambda band: self._in_brick(brick, band))
         return self._cutouts(target)
 
     def _cutouts(self, target):
@@ -110,12 +110,9 @@ class Legacy:
             return answer, {str(h.header.get("BAND", "")).strip(): k for k, h in enumerate(hdus)}
 
     def _in_brick(self, brick, band):
-        try:
-            image = self._brick_file(brick, f"image-{band}", band)
-            invvar = self._brick_file(brick, f"invvar-{band}", band)
-            mask = self._brick_file(brick, "maskbits", "")
-        except DataError as error:
-            return error
+        image = self._brick_file(brick, f"image-{band}", band)
+        invvar = self._brick_file(brick, f"invvar-{band}", band)
+        mask = self._brick_file(brick, "maskbits", "")
         return {
             "image": {"file": str(image.path), "hdu": 1, "unit": "nanomaggies"},
             "variance": {"file": str(invvar.path), "hdu": 1, "kind": "invvar"},

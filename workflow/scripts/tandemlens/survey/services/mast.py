@@ -22,7 +22,7 @@ from tandemlens.base.errors import DataError, SettingsError
 from tandemlens.survey.calibrate import photflam_zero_point
 from tandemlens.survey.services.checks import FitsCheck, check_magic, whole_fits
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, question
+from tandemlens.survey.services.service import answer_facts, each_band, question
 
 _CUTOUTS = "https://mast.stsci.edu"
 _FILES = "https://archive.stsci.edu"
@@ -162,13 +162,7 @@ class Mast:
             raise DataError(
                 "fetch_failed", f"the name {target['name']!r} cannot be in an address; name the target as MAST does"
             )
-        out = {}
-        for band in self._bands:
-            try:
-                out[band] = self._mosaic(name, band)
-            except DataError as error:
-                out[band] = error
-        return out
+        return each_band(self._bands, lambda band: self._mosaic(name, band))
 
     def _mosaic(self, name, band):
         stated = self._spec[band]

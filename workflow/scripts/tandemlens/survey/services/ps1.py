@@ -5,7 +5,7 @@ from pathlib import Path
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, question
+from tandemlens.survey.services.service import answer_facts, each_band, question
 
 _SERVICE = "https://ps1images.stsci.edu"
 _COLUMNS = ("projcell", "subcell", "filter", "type", "filename")
@@ -38,13 +38,7 @@ class Ps1:
         files = self._files(target)
         if not files:
             raise DataError("no_coverage", "Pan-STARRS1 has no stack there")
-        out = {}
-        for band, label in self._labels.items():
-            try:
-                out[band] = self._band(target, band, [f for f in files if f["filter"] == label])
-            except DataError as error:
-                out[band] = error
-        return out
+        return each_band(self._labels, lambda band: self._band(target, band, files))
 
     def _files(self, target):
         place = {"ra": f"{target['ra']:.7f}", "dec": f"{target['dec']:.7f}"}
@@ -60,6 +54,7 @@ class Ps1:
         return _rows(answer.path)
 
     def _band(self, target, band, files):
+        files = [f for f in files if f["filter"] == self._labels[band]]
         images = [f for f in files if f["type"] == _TYPES["image"]]
         if not images:
             raise DataError("no_coverage", f"{band}: Pan-STARRS1 has no stack there")

@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, check_magic
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, question
+from tandemlens.survey.services.service import answer_facts, each_band, question
 
 _HOSTS = tuple(url.split("/")[2] for url in (sdss_conf.skyserver_baseurl, sdss_conf.sas_baseurl))
 #: rows and columns of a frame, pixel
@@ -57,13 +57,8 @@ class Sdss:
         found = self._detections(target)
         if not found:
             raise DataError("no_coverage", f"SDSS has no detection within {_RADIUS:g} arcmin")
-        frame, out = best_frame(found, target, self._half), {}
-        for band, label in self._labels.items():
-            try:
-                out[band] = self._band(frame, band, label)
-            except DataError as error:
-                out[band] = error
-        return out
+        frame = best_frame(found, target, self._half)
+        return each_band(self._labels, lambda band: self._band(frame, band, self._labels[band]))
 
     def _detections(self, target):
         # All detections, secondary ones included: a primary one names only one of the frames that overlap there.

@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Protocol
 
+from tandemlens.base.errors import DataError
 from tandemlens.survey.cutouts import fetch_shard
 from tandemlens.survey.services.client import Client
 
@@ -41,6 +42,29 @@ class Service(Protocol):
             For a reason that holds for all bands.
         """
         ...
+
+
+def each_band(bands, bring):
+    """What every band brings, or the reason why it brings nothing: one that fails leaves the others.
+
+    Parameters
+    ----------
+    bands : iterable of str
+    bring : callable
+        ``bring(band)``; raises `DataError`.
+
+    Returns
+    -------
+    dict
+        band -> what it brings, or the `DataError`.
+    """
+    out = {}
+    for band in bands:
+        try:
+            out[band] = bring(band)
+        except DataError as error:
+            out[band] = error
+    return out
 
 
 def answer_facts(*answers):
