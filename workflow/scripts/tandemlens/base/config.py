@@ -83,6 +83,24 @@ def load_survey(name, folder, schema=None):
     return survey if schema is None else validate_settings(survey, schema, path.name)
 
 
+def band_section(survey, band, section):
+    """What a survey says of a section of one band: its own words over those of all bands.
+
+    Parameters
+    ----------
+    survey : dict
+        As checked by ``survey.schema.yaml``.
+    band : str
+    section : str
+        image, variance, mask or psf.
+
+    Returns
+    -------
+    dict
+    """
+    return {**survey.get("defaults", {}).get(section, {}), **survey["bands"][band].get(section, {})}
+
+
 def validate_settings(settings, schema, where="config"):
     """Fill defaults and check against a JSON schema.
 

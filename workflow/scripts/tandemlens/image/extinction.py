@@ -14,6 +14,7 @@ from astropy.table import Table
 from astropy_healpix import HEALPix
 
 from tandemlens.base.errors import InputError
+from tandemlens.base.tables import read_table
 
 _SFD_FILES = ("SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits")
 
@@ -46,6 +47,22 @@ def reddening(ra, dec, catalogue_value, map_path, service_value=np.nan):
         if _known(value):
             return value, "map"
     return (float(service_value), "service") if _known(service_value) else (0.0, "none")
+
+
+def asked_reddening(dust_path):
+    """What the dust service answered.
+
+    Parameters
+    ----------
+    dust_path : str or None
+        dust.parquet; None where nobody was asked.
+
+    Returns
+    -------
+    dict of float, mag
+        target_id -> E(B-V), NaN where no answer came.
+    """
+    return read_table(dust_path).set_index("target_id")["ebv"].to_dict() if dust_path else {}
 
 
 def transmission(ebv, extinction):

@@ -13,7 +13,7 @@ from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.base.units import AB_ZERO_POINT_NOMINAL, asinh_mag
-from tandemlens.image.extinction import reddening, transmission
+from tandemlens.image.extinction import asked_reddening, reddening, transmission
 from tandemlens.image.noise import circle_factor_at, factor_at
 from tandemlens.image.segment import open_images
 
@@ -45,7 +45,7 @@ def measure_shard(
     segments = read_table(segments_path)
     by_target = dict(tuple(segments.groupby("target_id")))
     rows = targets.set_index("target_id")
-    asked = read_table(dust_path).set_index("target_id")["ebv"] if dust_path else {}
+    asked = asked_reddening(dust_path)
     tables, facts = [], []
     with read_stack(stack_path) as reader, open_images(images_path) as images:
         ids = [t for t in reader.target_ids if t in images]

@@ -14,7 +14,7 @@ from tandemlens.base.stack import read_stack, write_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.features.sequence import survey_bands
-from tandemlens.image.extinction import reddening, transmission
+from tandemlens.image.extinction import asked_reddening, reddening, transmission
 from tandemlens.sky.classes import LEAST_SNR, Painter
 from tandemlens.sky.cosmos import read_cosmos
 from tandemlens.sky.real import real_scene
@@ -86,7 +86,7 @@ def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progr
         dust.parquet, where the dust service was asked.
     """
     shard, fetched = _Shard(targets, cfg, seds), read_table(fetched_path)
-    asked = read_table(dust_path).set_index("target_id")["ebv"] if dust_path else {}
+    asked = asked_reddening(dust_path)
     with read_stack(canvases_path) as canvases:
         index = {t: k for k, t in enumerate(canvases.target_ids)}
 

@@ -1,5 +1,6 @@
 """What a survey file cannot ask of its source, refused before any job starts."""
 
+from tandemlens.base.config import band_section
 from tandemlens.base.errors import SettingsError
 
 #: sources that give pictures: pixels resampled from others, of varying units
@@ -44,8 +45,8 @@ def check_survey(name, survey, bands, size_arcsec, pixels):
         return
     sizes = {"config.cutout.size_arcsec": size_arcsec}
     for band in bands:
-        psf = {**survey.get("defaults", {}).get("psf", {}), **survey["bands"][band].get("psf", {})}
-        sizes[f"survey {name}: psf.field_arcsec of {band}"] = psf.get("field_arcsec", 0)
+        field = band_section(survey, band, "psf").get("field_arcsec", 0)
+        sizes[f"survey {name}: psf.field_arcsec of {band}"] = field
     for setting, arcsec in sizes.items():
         side = round(arcsec / survey["pixel_scale"])
         if side > service["largest"]:

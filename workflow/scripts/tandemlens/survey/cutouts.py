@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.ndimage import zoom
 
 from tandemlens.base.columns.fetch import COLUMNS
+from tandemlens.base.config import band_section
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import BAD, NO_DATA, SATURATED
 from tandemlens.base.secrets import redact
@@ -126,12 +127,8 @@ class CutoutReader:
         self._files = Files(data_dir)
         self._bands = tuple(bands)
         self._survey, self._size = survey, size_arcsec
-        defaults = survey.get("defaults", {})
         self._specs = {}
-        self._stated = {
-            band: {layer: {**defaults.get(layer, {}), **survey["bands"][band].get(layer, {})} for layer in _LAYERS}
-            for band in bands
-        }
+        self._stated = {band: {layer: band_section(survey, band, layer) for layer in _LAYERS} for band in bands}
         self.side = max(1, round(size_arcsec / survey["pixel_scale"]))
         self._fields = {}
 

@@ -9,7 +9,7 @@ from pyvo.dal.sia import SIAResults
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, celestial
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, each_band, question
+from tandemlens.survey.services.service import answer_facts, band_labels, each_band, question
 from tandemlens.survey.services.votables import read_votable
 
 _SERVICE = "https://datalab.noirlab.edu"
@@ -39,7 +39,7 @@ class Des:
     def __init__(self, client, survey, bands, size_arcsec, targets):
         self._client, self._size = client, size_arcsec
         self._collection, self._scale = survey["service"]["collection"], survey["pixel_scale"]
-        self._labels = {band: survey["bands"][band].get("label", band) for band in bands}
+        self._labels = band_labels(survey, bands)
         self._field = max(size_arcsec, survey["defaults"]["psf"]["field_arcsec"])
 
     def layers(self, target):

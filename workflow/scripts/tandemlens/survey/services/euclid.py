@@ -11,11 +11,12 @@ import numpy as np
 from astropy.io import fits
 from pyvo.dal.tap import TAPResults
 
+from tandemlens.base.config import band_section
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, whole_fits
 from tandemlens.survey.services.client import Request
 from tandemlens.survey.services.mosaics import piece
-from tandemlens.survey.services.service import answer_facts, field_side, question
+from tandemlens.survey.services.service import answer_facts, band_labels, field_side, question
 from tandemlens.survey.services.votables import off_middle, read_votable
 
 _IRSA = "https://irsa.ipac.caltech.edu"
@@ -46,8 +47,8 @@ class Euclid:
 
     def __init__(self, client, survey, bands, size_arcsec, targets):
         self._client, self._scale = client, survey["pixel_scale"]
-        self._labels = {band: survey["bands"][band].get("label", band) for band in bands}
-        self._flagged = {band: bool({"saturated", "bad"} & _stated(survey, "mask", band).keys()) for band in bands}
+        self._labels = band_labels(survey, bands)
+        self._flagged = {band: bool({"saturated", "bad"} & band_section(survey, band, "mask").keys()) for band in bands}
         self._collection, self._release = survey["service"]["collection"], survey["release"]
         self._sides = {band: field_side(survey, band, size_arcsec) for band in bands}
 
@@ -170,10 +171,6 @@ class Euclid:
             "variance": {"kind": "sky"},
             "facts": {**answer_facts(answer), "release": f"{self._release} (ESA cutout, measured noise)"},
         }
-
-
-def _stated(survey, section, band):
-    return {**survey.get("defaults", {}).get(section, {}), **survey["bands"][band].get(section, {})}
 
 
 def _both(irsa, esa):

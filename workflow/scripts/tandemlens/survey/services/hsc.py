@@ -10,7 +10,7 @@ from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, whole_fits
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.logins import password_login
-from tandemlens.survey.services.service import answer_facts, each_band, question
+from tandemlens.survey.services.service import answer_facts, band_labels, each_band, question
 
 _HOST = "https://hsc-release.mtk.nao.ac.jp"
 _KINDS = ("IMAGE", "MASK", "VARIANCE")
@@ -47,7 +47,7 @@ class Hsc:
 
     def __init__(self, client, survey, bands, size_arcsec, targets):
         self._client, self._scale = client, survey["pixel_scale"]
-        self._labels = {band: survey["bands"][band].get("label", band) for band in bands}
+        self._labels = band_labels(survey, bands)
         self._rerun = survey["service"]["collection"]
         # pdr3_wide and pdr3_dud_rev are reruns of pdr3
         self._release = self._rerun.split("_")[0]

@@ -18,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 
 from tandemlens.base.atomic import atomic_path
+from tandemlens.base.config import band_section
 from tandemlens.base.errors import DataError, SettingsError
 from tandemlens.survey.calibrate import photflam_zero_point
 from tandemlens.survey.services.checks import FitsCheck, check_magic, whole_fits
@@ -212,12 +213,11 @@ class _Stated:
     """What the survey file says of a band."""
 
     def __init__(self, survey, band):
-        facts, defaults = survey["bands"][band], survey.get("defaults", {})
-        self.label = facts.get("label", band).lower()
-        self.image = {**defaults.get("image", {}), **facts.get("image", {})}
+        self.label = survey["bands"][band].get("label", band).lower()
+        self.image = band_section(survey, band, "image")
         # what _wht holds depends on how it was drizzled, so that its scale is measured unless the survey file knows
-        self.kind = {**defaults.get("variance", {}), **facts.get("variance", {})}.get("kind", "weight")
-        self.field = {**defaults.get("psf", {}), **facts.get("psf", {})}.get("field_arcsec", 0.0)
+        self.kind = band_section(survey, band, "variance").get("kind", "weight")
+        self.field = band_section(survey, band, "psf").get("field_arcsec", 0.0)
 
 
 class _ZipCheck:

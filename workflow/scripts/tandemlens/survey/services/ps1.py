@@ -5,7 +5,7 @@ from pathlib import Path
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, each_band, question
+from tandemlens.survey.services.service import answer_facts, band_labels, each_band, field_side, question
 
 _SERVICE = "https://ps1images.stsci.edu"
 _COLUMNS = ("projcell", "subcell", "filter", "type", "filename")
@@ -29,9 +29,8 @@ class Ps1:
 
     def __init__(self, client, survey, bands, size_arcsec, targets):
         self._client, self._release = client, survey["service"]["collection"]
-        self._labels = {band: survey["bands"][band].get("label", band) for band in bands}
-        field = max(size_arcsec, survey["defaults"]["psf"]["field_arcsec"])
-        self._side = round(field / survey["pixel_scale"])
+        self._labels = band_labels(survey, bands)
+        self._sides = {band: field_side(survey, band, size_arcsec) for band in bands}
 
     def layers(self, target):
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
@@ -71,14 +70,14 @@ class Ps1:
         return self._client.get(
             Request(
                 f"{_SERVICE}/cgi-bin/fitscut.cgi",
-                question("ps1", self._release, f"{layer} {name}", band, target, self._side),
+                question("ps1", self._release, f"{layer} {name}", band, target, self._sides[band]),
                 # No look at the weight's sign: where it comes compressed, that of the raw pixels means nothing.
                 FitsCheck(({},), place=(target["ra"], target["dec"]), cut=True),
                 {
                     "red": name,
                     "ra": f"{target['ra']:.7f}",
                     "dec": f"{target['dec']:.7f}",
-                    "size": self._side,
+                    "size": self._sides[band],
                     "format": "fits",
                 },
             )

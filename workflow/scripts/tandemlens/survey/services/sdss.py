@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, check_magic
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.service import answer_facts, each_band, question
+from tandemlens.survey.services.service import answer_facts, band_labels, each_band, question
 
 _HOSTS = tuple(url.split("/")[2] for url in (sdss_conf.skyserver_baseurl, sdss_conf.sas_baseurl))
 #: rows and columns of a frame, pixel
@@ -49,7 +49,7 @@ class Sdss:
 
     def __init__(self, client, survey, bands, size_arcsec, targets):
         self._client, self._release = client, int(survey["service"]["collection"])
-        self._labels = {band: survey["bands"][band].get("label", band) for band in bands}
+        self._labels = band_labels(survey, bands)
         self._half = size_arcsec / survey["pixel_scale"] / 2
 
     def layers(self, target):

@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Protocol
 
+from tandemlens.base.config import band_section
 from tandemlens.base.errors import DataError
 from tandemlens.survey.cutouts import fetch_shard
 from tandemlens.survey.services.client import Client
@@ -102,6 +103,22 @@ def question(service, collection, product, band, target, size):
     return {"service": service, "collection": str(collection), "product": product, "band": band, **place}
 
 
+def band_labels(survey, bands):
+    """Names of bands at the service.
+
+    Parameters
+    ----------
+    survey : dict
+    bands : list of str
+
+    Returns
+    -------
+    dict of str
+        Our name -> theirs.
+    """
+    return {band: survey["bands"][band].get("label", band) for band in bands}
+
+
 def field_side(survey, band, size_arcsec):
     """Side of the image to ask for: that of the cutout, or of the larger field that holds stars for its PSF.
 
@@ -115,8 +132,8 @@ def field_side(survey, band, size_arcsec):
     -------
     int, pixel
     """
-    psf = {**survey.get("defaults", {}).get("psf", {}), **survey["bands"][band].get("psf", {})}
-    return round(max(size_arcsec, psf.get("field_arcsec", 0)) / survey["pixel_scale"])
+    field = band_section(survey, band, "psf").get("field_arcsec", 0)
+    return round(max(size_arcsec, field) / survey["pixel_scale"])
 
 
 def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress):
