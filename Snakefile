@@ -12,6 +12,8 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/heads.smk"
+include: "workflow/rules/fuse.smk"
+include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -22,7 +24,7 @@ rule all:
         f"{RESULTS}/catalogue/coverage.parquet",
         f"{RESULTS}/report/index.html",
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
+        [f"{RESULTS}/report/evaluation.html"] if LEARNS else [],
         [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],
-        [per_shard("scores/classic.parquet", s) for s in HEADED],
-        per_shard("scores/colour.parquet", "known"),
+        per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
     localrule: True

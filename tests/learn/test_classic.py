@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
-from tandemlens.heads.classic import CONSTRAINTS, Classic, feature_names, fit, fit_classic, score, tuned
+from tandemlens.heads.classic import CONSTRAINTS, Classic, fit, fit_classic, score, tuned
+from tandemlens.learn.matrix import feature_names
 
 BANDS = ["g", "r", "i"]
 NAMES = feature_names(BANDS)
@@ -188,16 +189,9 @@ def training(n=900, **more):
     return features.assign(**facts, label=labels == 1, **{"class": kinds}, **more)
 
 
-def test_a_trained_head_leaves_its_figures_and_scores_shards(tmp_path):
+def test_a_trained_head_scores_shards(tmp_path):
     whole = training()
     fit(whole, tmp_path, CFG)
-    held_out = read_table(tmp_path / "held_out.parquet")
-    assert set(held_out["role"]) == {"test"}
-    metrics = read_table(tmp_path / "metrics.parquet").set_index(["part", "name", "metric"])
-    area = metrics.loc[("overall", "all", "auroc")]
-    assert area["value"] == pytest.approx(roc_auc_score(held_out["label"], held_out["score"]))
-    assert area["low"] < area["value"] < area["high"]
-    assert {"members", "projected"} <= set(metrics.loc["contrast"].index.get_level_values(0))
     shard = whole.head(50).assign(status=["ok"] * 49 + ["no_segments"])
     score(shard, tmp_path, tmp_path / "scores.parquet")
     scores = read_table(tmp_path / "scores.parquet")
@@ -219,4 +213,3 @@ def test_a_sample_that_is_too_small_leaves_rows_without_a_score(tmp_path, change
     assert len(scores) == 60
     assert scores["classic"].isna().all()
     assert set(scores["classic_by"]) == {"none"}
-    assert len(read_table(tmp_path / "metrics.parquet")) == 0

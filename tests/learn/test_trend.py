@@ -12,11 +12,13 @@ from tandemlens.base.errors import InputError
 from tandemlens.learn.trend import (
     PhaseSettings,
     fit_hawkes,
+    fit_hawkes_score,
     hawkes_features,
     hawkes_log_likelihood,
     hawkes_or_mean,
     jump_times,
-    train_trajectories,
+    train_snapshots,
+    trajectories,
     trend_or_mean,
     trend_score,
     two_class_break,
@@ -81,9 +83,8 @@ def gaussians(seed, n_p=100, n_hidden=300, n_u=8000, features=10, shift=1.6):
 def followed(settings, seed):
     """Trajectories of held-out labelled and of unlabelled, and the truth of the latter."""
     labelled, held_out, unlabelled, y = gaussians(seed)
-    record = np.r_[held_out, unlabelled]
-    path = train_trajectories(labelled, unlabelled, record, settings, np.random.default_rng(seed))
-    return path[: len(held_out)], path[len(held_out) :], y
+    snapshots = train_snapshots(labelled, unlabelled, settings, np.random.default_rng(seed))
+    return trajectories(snapshots, held_out), trajectories(snapshots, unlabelled), y
 
 
 def area(score, y):
@@ -145,11 +146,12 @@ def test_training_repeats_and_the_running_mean_is_smoother():
     short = PhaseSettings(epochs=6, steps=10, learning_rate=0.05)
     labelled, _, unlabelled, _ = gaussians(2, n_u=500)
     first, again = (
-        train_trajectories(labelled, unlabelled, unlabelled, short, np.random.default_rng(5)) for _ in range(2)
+        trajectories(train_snapshots(labelled, unlabelled, short, np.random.default_rng(5)), unlabelled)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(first, again)
     smooth = PhaseSettings(epochs=6, steps=10, learning_rate=0.05, ema=0.95)
-    mean = train_trajectories(labelled, unlabelled, unlabelled, smooth, np.random.default_rng(5))
+    mean = trajectories(train_snapshots(labelled, unlabelled, smooth, np.random.default_rng(5)), unlabelled)
     assert np.abs(np.diff(mean, 2, axis=1)).mean() < 0.7 * np.abs(np.diff(first, 2, axis=1)).mean()
 
 
@@ -238,6 +240,19 @@ def test_few_jumps_are_a_plain_rate():
     np.testing.assert_array_equal(hawkes_features(from_jumps(jumps), 0.01), [[0, 0, 0, 1], [0.2, 0, 0, 1]])
 
 
+def test_a_row_has_its_own_trajectory():
+    """Snapshots are the network of their own epoch, and a row is scored alike alone or among others."""
+    labelled, _, unlabelled, _ = gaussians(3, n_u=300)
+    short = PhaseSettings(epochs=4, steps=5, learning_rate=0.05)
+    snapshots = train_snapshots(labelled, unlabelled, short, np.random.default_rng(5))
+    path = trajectories(snapshots, unlabelled)
+    assert (np.abs(np.diff(path, axis=1)).max(axis=0) > 1e-3).all()
+    np.testing.assert_allclose(trajectories(snapshots, unlabelled[7:8])[0], path[7], atol=1e-6)
+    fewer = PhaseSettings(epochs=2, steps=5, learning_rate=0.05)
+    begun = trajectories(train_snapshots(labelled, unlabelled, fewer, np.random.default_rng(5)), unlabelled)
+    np.testing.assert_array_equal(begun, path[:, :2])
+
+
 def test_hawkes_guard_keeps_bursts_and_drops_noise():
     """Bursts or not at one mean level: only the Hawkes features tell; on noise they lose to the mean."""
     rng = np.random.default_rng(11)
@@ -250,6 +265,9 @@ def test_hawkes_guard_keeps_bursts_and_drops_noise():
     kept = hawkes_or_mean(path[:60], path[60:], 0.01, rng)
     assert kept.kept
     assert kept.auc_candidate > kept.auc_mean + 0.1
+    weights = fit_hawkes_score(path[:60], path[60:], 0.01)
+    later = hawkes_features(path[60:], 0.01) @ weights
+    assert np.corrcoef(later, kept.score)[0, 1] > 0.95
     level = rng.random((300, 1)) * 0.5 + 0.2 * (np.arange(300) < 100)[:, None]
     noise = level + rng.uniform(0, 0.1, (300, 12))
     dropped = hawkes_or_mean(noise[:50], noise[50:], 0.02, rng)

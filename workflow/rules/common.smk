@@ -16,6 +16,12 @@ from tandemlens.base.samples import (
     twin_classes,
     used_settings,
 )
+from tandemlens.heads.declaration import (
+    RUN_PRODUCTS,
+    SHARD_PRODUCTS,
+    check_heads,
+    read_declaration,
+)
 from tandemlens.sky.check import check_sample
 from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
@@ -44,6 +50,8 @@ try:
     SEDS = {p.stem: str(p) for p in sorted(Path("resources/seds").glob("*.csv"))}
     for name, settings in SETTINGS["samples"].items():
         check_sample(name, settings, SURVEY_NAME, SURVEY, BANDS, SEDS)
+    HEADS = [read_declaration(name, SCRIPTS) for name in SETTINGS["heads"]]
+    check_heads(HEADS, BANDS)
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
@@ -58,6 +66,9 @@ PIXELS = {name: s["pixels"] for name, s in SETTINGS["samples"].items()}
 SIMULATED = [name for name, pixels in PIXELS.items() if pixels != "survey"]
 #: a survey that says how deep and sharp its images are, through which filters, tells how many tandems to expect
 CAN_EXPECT = all({"mock", "filter"} <= SURVEY["bands"][band].keys() for band in BANDS)
+#: without a training sample no head is trained, and nothing is fused
+LEARNS = "train" in SIMULATED
+HEADS = [head for head in HEADS if LEARNS or not head.trained]
 #: what an injected sample paints on is a sample of its own, which is only fetched
 CANVAS = "_canvas"
 
@@ -200,8 +211,33 @@ def dust_of(wildcards):
     return f"{RESULTS}/{SURVEY_NAME}/{wildcards.sample}/{wildcards.shard}/dust.parquet"
 
 
-#: samples that trained heads score; without a training sample there is none
-HEADED = [s for s in ("search", "known") if "train" in SIMULATED and s in SHARDS]
+def learns_from(head):
+    """Inputs of the fit of a head: products of the run, and of every shard of a sample."""
+    asked = [(s, p) for s, products in head.fit_on.items() for p in products]
+    run = {p: f"{RESULTS}/{RUN_PRODUCTS[p]}" for s, p in asked if s == "run"}
+    if not CAN_EXPECT:
+        run |= {"expected": []} if "expected" in run else {}
+    shards = {
+        f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s) for s, p in asked if s != "run"
+    }
+    return {**run, **shards}
+
+
+def scores_by(head):
+    """Inputs of the scoring of a shard by a head."""
+    files = {p: f"{ROAD}/{{shard}}/{f}" for p, f in SHARD_PRODUCTS.items()}
+    files["sequence"] = in_data(SETTINGS["features"]["sequence"])
+    return {p: files[p] for p in head.score_on}
+
+
+def head_tables(sample):
+    """Scores of every head for every shard of a sample, by the name of the head."""
+    return {h.name: per_shard(f"scores/{h.name}.parquet", sample) for h in HEADS}
+
+
+def head_settings(head):
+    facts = band_facts("wavelength", "width", "filter")
+    return {**SETTINGS[head.name], "bands": BANDS, **facts, "seed": SETTINGS["seed"]}
 
 
 def simulated_shards(name):

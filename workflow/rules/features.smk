@@ -25,9 +25,11 @@ rule features:
     input:
         segments=f"{ROAD}/{{shard}}/segments.parquet",
         photometry=f"{ROAD}/{{shard}}/photometry.parquet",
-        table=f"{ROAD}/{{shard}}/measure.parquet",
+        measure=f"{ROAD}/{{shard}}/measure.parquet",
+        stack=f"{ROAD}/{{shard}}/matched.h5",
         targets=f"{ROAD}/{{shard}}/targets.parquet",
         sequence=in_data(SETTINGS["features"]["sequence"]),
+        young=[in_data(path) for path in SETTINGS["features"]["young"]],
     output:
         f"{ROAD}/{{shard}}/features.parquet",
     log:
@@ -42,7 +44,7 @@ rule features:
             **SETTINGS["features"],
             "colour": SETTINGS["colour"],
             "bands": BANDS,
-            **band_facts("wavelength", "width", "filter"),
+            **band_facts("wavelength", "width", "filter", "extinction"),
             "pixel_scale": SURVEY["pixel_scale"],
             "seed": SETTINGS["seed"],
         },

@@ -11,7 +11,9 @@ rule catalogue:
         segment=per_shard("segment.parquet"),
         measure=per_shard("measure.parquet"),
         features=per_shard("features.parquet"),
-        scores=per_shard("scores/colour.parquet"),
+        **head_tables("search"),
+        fused=per_shard("scores/fused.parquet") if LEARNS else [],
+        fusion=f"{RESULTS}/models/fusion" if LEARNS else [],
     output:
         parquet=f"{RESULTS}/catalogue/candidates.parquet",
         fits=f"{RESULTS}/catalogue/candidates.fits",
@@ -24,7 +26,12 @@ rule catalogue:
         "../../envs/sky.yaml"
     params:
         code=code("catalogue"),
-        cfg={"tandems": SETTINGS["tandems"], "survey": SURVEY_NAME},
+        cfg={
+            "tandems": SETTINGS["tandems"],
+            "survey": SURVEY_NAME,
+            "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+            "fdr": SETTINGS["fusion"]["fdr"],
+        },
     script:
         "../scripts/catalogue.py"
 
@@ -55,7 +62,6 @@ rule report:
         images=per_shard("segments.h5"),
         segments=per_shard("segments.parquet"),
         photometry=per_shard("photometry.parquet"),
-        scores=per_shard("scores/colour.parquet"),
         template="workflow/report/page.html.j2",
     output:
         f"{RESULTS}/report/index.html",

@@ -4,13 +4,15 @@ from tandemlens.base.job import job
 from tandemlens.catalogue.candidates import build_catalogue
 
 with job(snakemake) as progress:
-    tables = ("fetch", "match", "segment", "measure", "features", "scores")
+    tables = ("fetch", "match", "segment", "measure", "features")
+    given, cfg = snakemake.input, snakemake.params.cfg
     build_catalogue(
-        snakemake.input.targets,
-        {name: list(snakemake.input.get(name)) for name in tables},
-        snakemake.params.cfg["tandems"],
-        snakemake.input.get("tandems"),
-        snakemake.params.cfg["survey"],
+        given.targets,
+        {name: list(given.get(name)) for name in tables},
+        {head: list(given.get(head)) for head in cfg["heads"]},
+        given.fusion,
+        cfg,
+        given.tandems,
         dict(snakemake.output.items()),
         progress,
     )

@@ -5,12 +5,12 @@ from tandemlens.base.tables import read_table
 from tandemlens.features.table import features_shard
 
 with job(snakemake) as progress:
+    given = snakemake.input
     features_shard(
-        snakemake.input.segments,
-        snakemake.input.photometry,
-        snakemake.input.table,
-        read_table(snakemake.input.targets),
-        snakemake.input.sequence,
+        {name: given.get(name) for name in ("segments", "photometry", "measure", "stack")},
+        read_table(given.targets),
+        given.sequence,
+        list(given.young),
         snakemake.output[0],
         snakemake.params.cfg,
         progress,

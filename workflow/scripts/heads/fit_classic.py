@@ -6,6 +6,6 @@ from tandemlens.learn.sample import training_table
 
 with job(snakemake):
     table = training_table(
-        snakemake.input.folds, list(snakemake.input.get("systems")), list(snakemake.input.get("features"))
+        snakemake.input.folds, list(snakemake.input.get("train_systems")), list(snakemake.input.get("train_features"))
     )
     fit(table, snakemake.output[0], {**snakemake.params.cfg, "threads": snakemake.threads})

@@ -7,5 +7,6 @@ from tandemlens.base.tables import read_table
 from tandemlens.heads.colour import fit
 
 with job(snakemake):
-    frames = {name: pd.concat(map(read_table, paths)) for name, paths in snakemake.input.items()}
-    fit(frames["targets"], frames["segments"], frames["photometry"], snakemake.output[0], snakemake.params.cfg)
+    names = ("search_targets", "search_segments", "search_photometry")
+    frames = [pd.concat(map(read_table, snakemake.input.get(name))) for name in names]
+    fit(*frames, snakemake.output[0], snakemake.params.cfg)

@@ -2,6 +2,7 @@
 
 OK = "ok"
 SCORED = "scored"
+NO_SEGMENTS = "no_segments"
 
 #: status -> what it means; targets carry one in the catalogue, bands one in `fetch.parquet`.
 STATUS = {
@@ -19,7 +20,7 @@ STATUS = {
     "too_few_bands": "fewer than two bands are usable, so no colour exists",
     "cannot_paint": "a simulated system cannot be painted: no redshift behind the lens, or an uneven pixel grid",
     "stage_failed": "a stage met an unforeseen error on this target; the reason names it",
-    "no_segments": "fewer than two arc-like segments with a measured colour, so nothing can be compared",
+    NO_SEGMENTS: "fewer than two arc-like segments with a measured colour, so nothing can be compared",
 }
 
 

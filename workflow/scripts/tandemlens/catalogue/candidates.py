@@ -1,22 +1,27 @@
 """The candidate catalogue: every row of the target list once, ranked, with what happened to it."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 
-from tandemlens.base.columns.candidates import COLUMNS, FROM_FEATURES, FROM_SCORES
+from tandemlens.base.columns.candidates import FROM_FEATURES, LISTED, columns
 from tandemlens.base.errors import InputError
-from tandemlens.base.status import OK, SCORED
+from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue.exports import write_exports
+from tandemlens.learn.conformal import candidate_list, conformal_p_values
+from tandemlens.learn.fuse import Fusion
 from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.outcome import target_outcome
 from tandemlens.survey.tandems import find_tandems
 from tandemlens.survey.targets import clean_targets
 
+log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
 
 
-def build_catalogue(targets_path, shard_tables, tandems_cfg, background_path, survey, outputs, progress):
+def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, background_path, outputs, progress):
     """Join the tables of all shards to one ranked row per target.
 
     Parameters
@@ -24,12 +29,15 @@ def build_catalogue(targets_path, shard_tables, tandems_cfg, background_path, su
     targets_path : str
         The cleaned target table.
     shard_tables : dict of list of str
-        Paths of fetch, match, segment, measure, features and scores tables, one a shard.
-    tandems_cfg : dict
-        Section ``tandems`` of the settings.
+        Paths of fetch, match, segment, measure and features tables, one a shard.
+    scores : dict of list of str
+        Head -> paths of its scores, one a shard; ``fused`` is one of them where heads were trained.
+    model_dir : str
+        Of the fusion; empty without.
+    cfg : dict
+        ``tandems``, that section of the settings, ``survey``, and ``fdr``.
     background_path : str
         Catalogue of the clusters behind; empty takes the targets themselves.
-    survey : str
     outputs : dict of str
         Paths of the products ``parquet``, ``fits`` and ``csv``.
     progress : callable
@@ -43,17 +51,43 @@ def build_catalogue(targets_path, shard_tables, tandems_cfg, background_path, su
     tables = {name: _concat(paths) for name, paths in shard_tables.items()}
     progress(1, 3)
     frame = targets.drop(columns=["ebv"]).merge(_road(targets, tables), on="target_id", how="left")
-    frame = frame.merge(_take(tables["scores"], FROM_SCORES), on="target_id", how="left")
+    for paths in scores.values():
+        table = _concat(paths)
+        frame = frame.merge(_take(table, [c for c in table if c != "target_id"]), on="target_id", how="left")
     frame = frame.merge(_take(tables["features"], FROM_FEATURES), on="target_id", how="left")
     frame = frame.merge(_take(tables["measure"], ("ebv", "ebv_source", "fwhm")), on="target_id", how="left")
-    frame = frame.merge(_tandem_columns(targets, tandems_cfg, background_path), on="target_id", how="left")
+    frame = frame.merge(_tandem_columns(targets, cfg["tandems"], background_path), on="target_id", how="left")
     progress(2, 3)
-    frame = _rank(frame.assign(survey=survey).fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0}))
+    frame = frame.assign(survey=cfg["survey"]).fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
+    fusion = Fusion.load(model_dir) if model_dir else None
+    if "fused" in scores:
+        frame = _listed(frame, fusion, cfg["fdr"])
+    ranking = "color_evidence" if fusion is None else "fused"
+    frame = _rank(frame, ranking)
     if len(frame) != len(targets) or frame["target_id"].duplicated().any():
         raise InputError(f"the catalogue has {len(frame)} rows for {len(targets)} targets; a stage doubled or lost one")
-    meta = {"ranking": "color_evidence", "survey": survey, "frame": "ICRS"}
-    write_exports(frame[[c.name for c in COLUMNS]], COLUMNS, meta, outputs)
+    meta = {"ranking": ranking, "survey": cfg["survey"], "frame": "ICRS"}
+    if fusion is not None:
+        meta |= {"prevalence": f"{fusion.prevalence:.3g}", "prevalence_by": fusion.prevalence_by, "fdr": cfg["fdr"]}
+    wanted = columns(list(scores))
+    write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
     progress(3, 3)
+
+
+def _listed(frame, fusion, level):
+    """Chance of every target among what is no tandem, and whether it stands on the list of candidates."""
+    frame = frame.assign(p_conformal=np.nan, fdr=np.nan, listed=False)
+    some = frame["fused"].notna().to_numpy()
+    if fusion is None or not some.any():
+        return frame
+    fused = frame.loc[some, "fused"].to_numpy()
+    found = candidate_list(fused, fusion.null_scores, level)
+    p_values = conformal_p_values(fused, fusion.null_scores)
+    frame.loc[some, [c.name for c in LISTED[:2]]] = np.column_stack([p_values, found.adjusted])
+    frame.loc[some, "listed"] = found.selected
+    if found.message:
+        log.warning("%s", found.message)
+    return frame
 
 
 def _concat(paths):
@@ -132,13 +166,14 @@ def _tandem_columns(targets, cfg, background_path):
     ).reset_index()
 
 
-def _rank(frame):
-    """Scored targets by evidence, then those without a score by how far they came, then in the order of the list."""
+def _rank(frame, by):
+    """Targets with a score, the best first, then the others by how far they came, then in the order of the list."""
     frame = frame.drop(columns=["status", "reason"]).rename(columns={"status_road": "status", "reason_road": "reason"})
-    order = {SCORED: 0, "no_segments": 1}
+    # fused knows what it means that a target has no segments
+    order = {SCORED: 0, NO_SEGMENTS: 0 if by == "fused" else 1}
     frame["_class"] = frame["status"].map(order).fillna(2)
-    evidence = frame["color_evidence"].astype(float)
-    frame["_evidence"] = -evidence.where(np.isfinite(evidence), -np.inf)
-    frame = frame.sort_values(["_class", "_evidence", "source_row"], kind="stable")
+    value = frame[by].astype(float)
+    frame["_value"] = -value.where(np.isfinite(value), -np.inf)
+    frame = frame.sort_values(["_class", "_value", "source_row"], kind="stable")
     frame["rank"] = np.arange(1, len(frame) + 1)
-    return frame.drop(columns=["_class", "_evidence"])
+    return frame.drop(columns=["_class", "_value"])

@@ -5,9 +5,10 @@ import pandas as pd
 
 from tandemlens.base.columns.features import COLUMNS
 from tandemlens.base.columns.registry import adjacent_pairs, expand
+from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import read_table, write_table
-from tandemlens.features import geometry, sequence
+from tandemlens.features import behind, geometry, sequence
 from tandemlens.features.arcs import arc_colours, magnitudes, sequence_at, strongest
 from tandemlens.features.colour import (
     adjacent_colours,
@@ -19,48 +20,60 @@ from tandemlens.features.colour import (
     intrinsic_dispersion,
     sequence_offset,
 )
+from tandemlens.image.extinction import transmission
 
 #: least distance of an arc from the centre for which a direction has a meaning, arcsec
 _LEAST_RADIUS = 0.3
 _GALAXIES = ("arc", "member", "other")
 _Z = np.arange(0.02, 1.6, 0.02)
+#: fewest valid pixels of a band that is looked at
+_LEAST_VALID = 0.3
 #: error of a template colour for photometric redshifts, mag
 _TEMPLATE_SCATTER = 0.1
 
 
-def features_shard(segments_path, photometry_path, status_path, targets, sequence_path, out_path, cfg, progress):
+def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, progress):
     """Write the feature table of a shard.
 
     Parameters
     ----------
-    segments_path, photometry_path, status_path : str
-        segments.parquet, photometry.parquet, measure.parquet.
+    paths : dict of str
+        ``segments``, ``photometry`` and ``measure``, those tables, and ``stack``, matched.h5.
     targets : pandas.DataFrame
         Target table of the shard.
     sequence_path : str
         Spectrum of an old galaxy.
+    young_paths : list of str
+        Spectra of young ones.
     out_path : str
         features.parquet.
     cfg : dict
         Section ``features`` of the settings, and ``colour``, ``bands``, ``wavelength``, ``width``, ``filter``,
-        ``pixel_scale``, ``seed``.
+        ``extinction``, ``pixel_scale``, ``seed``.
     progress : callable
     """
-    measured = read_table(status_path)
+    measured = read_table(paths["measure"])
     ids = list(measured.loc[measured["status"] == "ok", "target_id"])
-    segments = read_table(segments_path).merge(read_table(photometry_path), on=["target_id", "label"], how="inner")
+    ebv = measured.set_index("target_id")["ebv"]
+    segments = read_table(paths["segments"]).merge(
+        read_table(paths["photometry"]), on=["target_id", "label"], how="inner"
+    )
     by_target = dict(tuple(segments.groupby("target_id")))
     rows = targets.set_index("target_id")
     bands = sequence.Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
-    sky = _Sky(bands, sequence_path, sequence.sequence_colours(sequence_path, bands, _Z))
+    sky = _Sky(bands, sequence_path, young_paths)
     found = []
 
     def work(index, target_id):
         frame = by_target.get(target_id, segments.iloc[:0])
         features = system_features(frame, rows.loc[target_id], target_id, sky, cfg)
+        dim = 1 / transmission(ebv[target_id], cfg["extinction"])
+        features |= _behind_features(frame, rows.loc[target_id], stack[place[target_id]], dim, sky, cfg["pixel_scale"])
         found.append({"target_id": target_id, **features})
 
-    status = run_targets(ids, work, progress)
+    with read_stack(paths["stack"]) as stack:
+        place = {t: i for i, t in enumerate(stack.target_ids)}
+        status = run_targets(ids, work, progress)
     columns = expand(COLUMNS, bands.names)
     frame = pd.DataFrame(found, columns=[c.name for c in columns if c.name not in ("status", "reason")])
     frame = status.merge(frame, on="target_id", how="left")
@@ -77,8 +90,10 @@ def features_shard(segments_path, photometry_path, status_path, targets, sequenc
 class _Sky:
     """What all systems of a shard share."""
 
-    def __init__(self, bands, path, template):
-        self.bands, self.path, self.template = bands, path, template
+    def __init__(self, bands, path, young=()):
+        self.bands, self.path = bands, path
+        self.template = sequence.sequence_colours(path, bands, _Z)
+        self.behind = behind.Templates.of(path, young, bands, _Z[-1])
 
 
 def system_features(frame, target, target_id, sky, cfg):
@@ -239,3 +254,29 @@ def _sequence_features(frame, target, sky, cfg):
         settings,
     )
     return {"lambda_bg": richness, "lambda_bg_sigma": sigma, "lambda_bg_z": z}
+
+
+def _behind_features(frame, target, cutout, dim, sky, scale):
+    """What the images tell of galaxies behind, with the light of the lens cancelled."""
+    valid = cutout.mask == 0
+    used = valid.mean(axis=(1, 2)) >= _LEAST_VALID
+    if not np.isfinite(target["z"]) or used.sum() < 2:
+        return behind.behind_features(None)
+    expected = bridged_colours(sequence.sequence_colours(sky.path, sky.bands, target["z"]), used)
+    if not np.isfinite(expected).all():
+        return behind.behind_features(None)
+    central = frame[frame["kind"] == "bcg"].iloc[:1]
+    names = [band for band, ok in zip(sky.bands.names, used, strict=True) if ok]
+    colours = adjacent_colours(*magnitudes(central, names)).value
+    lens = behind.lens_flux(colours[0] if len(colours) else np.full(len(expected), np.nan), expected)
+    factor = dim[used, None, None]
+    found = behind.contrast(
+        cutout.flux[used] * factor,
+        np.where(valid, cutout.variance, 0.0)[used] * factor**2,
+        valid[used],
+        lens,
+        sky.behind.behind(target["z"]).in_bands(used),
+        float(cutout.extra["fwhm"]) / scale,
+        scale,
+    )
+    return behind.behind_features(found)

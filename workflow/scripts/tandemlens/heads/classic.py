@@ -16,23 +16,26 @@ import xgboost
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.features import COLUMNS
-from tandemlens.base.columns.registry import expand
-from tandemlens.base.columns.scores import CLASSIC, HELD_OUT, METRICS
+from tandemlens.base.columns.scores import CLASSIC
 from tandemlens.base.errors import InputError
-from tandemlens.base.tables import empty_frame, write_table
+from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
-from tandemlens.learn.resample import summarise
+from tandemlens.learn.fusers import grouped_folds
+from tandemlens.learn.matrix import feature_matrix, feature_names
 
-DECLARATION = Declaration("classic", "classic", tuple(c.name for c in CLASSIC), 2, True)
+DECLARATION = Declaration(
+    name="classic",
+    score="classic",
+    kind="real",
+    bands=2,
+    fit_on={"run": ("folds",), "train": ("systems", "features")},
+    score_on=("features",),
+)
 log = logging.getLogger("tandemlens")
-#: columns of the feature table that are no measurement, or grow with depth whatever is there
-_LEFT_OUT = ("target_id", "status", "reason", "n_segments", "n_arcs")
 #: signs that lensing by a second cluster dictates (methods 4); arc_excess_z, seeing and curvature itself have none
 CONSTRAINTS = {
     "lw_max": 1,
@@ -53,21 +56,19 @@ _HEAD, _TREES, _NONE = "classic.json", "trees.json", "none"
 
 
 def fit(table, model_dir, cfg):
-    """Train the head, and hold it against the systems that it has not learnt from.
+    """Train the head.
 
     Parameters
     ----------
     table : pandas.DataFrame
         From `tandemlens.learn.sample.training_table`.
     model_dir : str
-        Gets the head, ``held_out.parquet`` (scores of all roles but train and stop), ``metrics.parquet`` (of the role
-        test) and ``trials.db``. Where the sample is too small, a head that scores nothing and says why.
+        Gets the head and ``trials.db``. Where the sample is too small, a head that scores nothing and says why.
     cfg : dict
         As for `fit_classic`.
     """
     folder = Path(model_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    held_out, metrics = empty_frame(HELD_OUT), empty_frame(METRICS)
     try:
         if (table["role"] == "dropped").all():
             raise InputError(table["reason_role"].iloc[0] if len(table) else "the training sample is empty")
@@ -78,14 +79,6 @@ def fit(table, model_dir, cfg):
         write_text(folder / _HEAD, json.dumps({"learner": _NONE, "reason": str(error)}))
     else:
         head.save(folder)
-        unseen = table[~table["role"].isin(("train", "stop", "dropped"))]
-        held_out = unseen[["target_id", "role", "group", "class", "label"]].assign(score=head.score(unseen))
-        test = held_out[held_out["role"] == "test"]
-        contrast = test["class"].where(~test["label"], "tandem").to_numpy()
-        rng = np.random.default_rng(cfg["seed"])
-        metrics = summarise(test["score"], test["label"], rng, test["group"].to_numpy(), contrast=contrast)
-    write_table(folder / "held_out.parquet", held_out, HELD_OUT)
-    write_table(folder / "metrics.parquet", metrics, METRICS)
 
 
 def score(features, model_dir, out_path):
@@ -116,20 +109,6 @@ def _drivers(parts):
     return [
         " ".join(f"{names[k]}:{row[k]:+.2f}" for k in top) for row, top in zip(parts.to_numpy(), order, strict=True)
     ]
-
-
-def feature_names(bands):
-    """Features that the head looks at, in order.
-
-    Parameters
-    ----------
-    bands : list of str
-
-    Returns
-    -------
-    list of str
-    """
-    return [c.name for c in expand(COLUMNS, bands) if c.name not in _LEFT_OUT]
 
 
 @dataclass
@@ -172,7 +151,7 @@ class Classic:
         pandas.DataFrame
             One column a feature, and ``bias``; a row sums to the score.
         """
-        values = _matrix(features, self.names)
+        values = feature_matrix(features, self.names)
         columns = [*self.names, "bias"]
         if self.learner == "trees":
             parts = self.booster.predict(xgboost.DMatrix(values), pred_contribs=True)
@@ -191,7 +170,7 @@ class Classic:
         -------
         (n,) float ndarray
         """
-        values = _matrix(features, self.names)
+        values = feature_matrix(features, self.names)
         if self.learner == "trees":
             return self.booster.predict(xgboost.DMatrix(values), output_margin=True).astype(float)
         return self._standardised(values) @ self.weights + self.intercept
@@ -267,7 +246,12 @@ def fit_classic(features, labels, groups, roles, cfg, storage=None):
         If labels, groups or roles do not allow it.
     """
     names = feature_names(cfg["bands"])
-    values, labels, groups, roles = _matrix(features, names), _labels(labels), np.asarray(groups), np.asarray(roles)
+    values, labels, groups, roles = (
+        feature_matrix(features, names),
+        _labels(labels),
+        np.asarray(groups),
+        np.asarray(roles),
+    )
     train, stop = (np.flatnonzero(roles == role) for role in ("train", "stop"))
     _check(labels, groups, train, stop)
     parts = (values.iloc[train], labels[train], groups[train])
@@ -303,7 +287,7 @@ def tuned(values, labels, groups, cfg, storage=None):
     dict
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folds = list(_inner(labels, groups, cfg["seed"]))
+    folds = _inner(labels, groups, cfg["seed"])
 
     def loss(trial):
         chosen = {
@@ -372,7 +356,7 @@ def _boost(inside, labels, outside, outside_labels, chosen, cfg):
 
 
 def _logistic(values, labels, groups, seed):
-    folds = list(_inner(labels, groups, seed))
+    folds = _inner(labels, groups, seed)
     ridge = LogisticRegressionCV(
         Cs=_RIDGES, cv=folds, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0.0,), use_legacy_attributes=False
     )
@@ -411,19 +395,11 @@ def _choose(scores, labels, groups, rng, draws=500):
 
 
 def _inner(labels, groups, seed):
-    count = min(_INNER_FOLDS, len(np.unique(groups)), int(labels.sum()))
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for inside, outside in splitter.split(labels, labels, groups):
-        if len(np.unique(labels[inside])) == 2 and len(np.unique(labels[outside])) == 2:
-            yield inside, outside
-
-
-def _matrix(features, names):
-    missing = [name for name in names if name not in features]
-    if missing:
-        raise InputError(f"the feature table lacks {', '.join(missing)}; the head was fitted with other bands")
-    values = features[names].astype(float)
-    return values.where(np.isfinite(values))
+    folds = grouped_folds(labels.astype(bool), groups, _INNER_FOLDS, np.random.default_rng(seed))
+    usable = [pair for pair in folds if all(0 < labels[rows].sum() < len(rows) for rows in pair)]
+    if not usable:
+        raise InputError("no inner fold has tandems and others on both sides; enlarge the training sample")
+    return usable
 
 
 def _labels(labels):

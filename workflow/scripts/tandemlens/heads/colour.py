@@ -16,7 +16,15 @@ from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid,
 from tandemlens.features.sequence import Bands
 from tandemlens.heads.declaration import Declaration
 
-DECLARATION = Declaration("colour", "color_evidence", tuple(c.name for c in COLOUR), 2, True)
+DECLARATION = Declaration(
+    name="colour",
+    score="p_chance",
+    kind="pvalue",
+    bands=2,
+    fit_on={"search": ("targets", "segments", "photometry")},
+    score_on=("targets", "segments", "photometry", "features", "sequence"),
+    environment="sky",
+)
 
 #: fewest segments that make a population
 _LEAST_POPULATION = 30

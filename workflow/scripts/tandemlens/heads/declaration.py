@@ -1,6 +1,19 @@
-"""What a head says of itself before it sees data."""
+"""What a head says of itself before it sees data, read without importing it."""
 
-from dataclasses import dataclass
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tandemlens.base.errors import SettingsError
+
+#: products of the whole run, of a shard and of the survey that a head may ask for -> file
+RUN_PRODUCTS = {"folds": "training/folds.parquet", "expected": "catalogue/expected.parquet"}
+SHARD_PRODUCTS = {
+    **{name: f"{name}.parquet" for name in ("targets", "systems", "segments", "photometry", "measure", "features")},
+    "cutouts": "cutouts.h5",
+    "matched": "matched.h5",
+}
+SURVEY_PRODUCTS = ("sequence",)
 
 
 @dataclass(frozen=True)
@@ -10,17 +23,104 @@ class Declaration:
     Parameters
     ----------
     name : str
+        Of its module, its settings and its table of scores.
     score : str
-        Column to rank by.
-    columns : tuple of str
-        Of its table.
-    min_bands : int
-    seeded : bool
-        Whether it draws random numbers.
+        Column of its table that is fused; larger is more lens-like, but for a p-value.
+    kind : str
+        What that is, of `tandemlens.learn.evidence.SCORE_KINDS`.
+    bands : int
+        Fewest bands that it works with.
+    fit_on : dict of tuple of str
+        Products that it learns from: of the ``run``, or of the shards of the samples ``train`` and ``search``.
+    score_on : tuple of str
+        Products of a shard, and of the survey, that it scores by.
+    environment : str
+        File of ``envs``.
+    fused : bool
+        Whether it takes part in the ranking; one that does not is there for comparison.
     """
 
     name: str
     score: str
-    columns: tuple
-    min_bands: int
-    seeded: bool
+    kind: str
+    bands: int
+    fit_on: dict = field(default_factory=dict)
+    score_on: tuple = ()
+    environment: str = "learn"
+    fused: bool = True
+
+    @property
+    def trained(self):
+        """Whether it needs a training sample."""
+        return "train" in self.fit_on
+
+
+def read_declaration(name, scripts):
+    """Declaration of a head, from the syntax tree of its module: no head is imported to plan a run.
+
+    Parameters
+    ----------
+    name : str
+    scripts : str or Path
+        Folder that holds the package `tandemlens`.
+
+    Returns
+    -------
+    Declaration
+
+    Raises
+    ------
+    SettingsError
+        If there is no such head, or its declaration cannot be read or asks for what no stage makes.
+    """
+    folder = Path(scripts) / "tandemlens" / "heads"
+    path = folder / f"{name}.py"
+    if not path.is_file() or name == "declaration":
+        known = sorted(p.stem for p in folder.glob("*.py") if p.stem not in ("__init__", "declaration"))
+        raise SettingsError(f"config.heads: {name} is no head; use some of {', '.join(known)}")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["DECLARATION"]:
+            try:
+                declared = Declaration(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
+            except (TypeError, ValueError) as error:
+                raise SettingsError(f"DECLARATION in {path.name}: {error}; give literal keywords alone") from error
+            _check(declared, name)
+            return declared
+    raise SettingsError(f"{path.name} has no DECLARATION; add one as in classic.py")
+
+
+def _check(declared, name):
+    asked = [("run", RUN_PRODUCTS), ("train", SHARD_PRODUCTS), ("search", SHARD_PRODUCTS)]
+    strange = [f"{s}: {p}" for s, known in asked for p in declared.fit_on.get(s, ()) if p not in known]
+    strange += [f"sample {s}" for s in declared.fit_on if s not in dict(asked)]
+    strange += [p for p in declared.score_on if p not in SHARD_PRODUCTS and p not in SURVEY_PRODUCTS]
+    if strange or declared.name != name:
+        raise SettingsError(
+            f"DECLARATION in {name}.py names {declared.name} and asks for {', '.join(strange) or 'what there is'}; "
+            f"a head has the name of its file and may ask for {', '.join((*RUN_PRODUCTS, *SHARD_PRODUCTS))}"
+        )
+
+
+def check_heads(heads, bands):
+    """Refuse heads that this run cannot have.
+
+    Parameters
+    ----------
+    heads : list of Declaration
+    bands : list of str
+
+    Raises
+    ------
+    SettingsError
+    """
+    for head in heads:
+        if len(bands) < head.bands:
+            raise SettingsError(
+                f"config.heads: {head.name} needs {head.bands} bands and the run has {len(bands)}; "
+                "add bands to samples.search.bands or leave the head out"
+            )
+    twice = {h.name for h in heads if sum(h.name == other.name for other in heads) > 1}
+    if twice:
+        raise SettingsError(f"config.heads names {', '.join(sorted(twice))} twice; once is enough")
+    if "colour" not in {h.name for h in heads}:
+        raise SettingsError("config.heads lacks colour; every run has it: it needs no training sample")

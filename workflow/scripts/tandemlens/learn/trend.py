@@ -10,6 +10,7 @@ Every trajectory is P(positive). The authors' code counts the positive class as 
 minus ours and turns every trend round.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ from sklearn.preprocessing import StandardScaler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tandemlens.base.errors import InputError
+from tandemlens.learn.guard import gain
 from tandemlens.learn.nnpu import as_tensor, margins, small_network
-from tandemlens.learn.pu import placements
 
 #: fewest events from which three parameters are fitted
 _LEAST_EVENTS = 4
@@ -64,25 +65,23 @@ class PhaseSettings:
     ema: float | None = None
 
 
-def train_trajectories(x_labelled, x_unlabelled, x_record, settings, rng, device="cpu"):
-    """Predictions after every epoch of a network that takes the unlabelled for negatives.
+def train_snapshots(x_labelled, x_unlabelled, settings, rng, device="cpu"):
+    """Train a network that takes the unlabelled for negatives, and keep it as it was after every epoch.
 
     Each step draws as many labelled as unlabelled with replacement, so no prior enters.
 
     Parameters
     ----------
     x_labelled, x_unlabelled : (n, k), (m, k) ndarray
-        Standardised features to train on.
-    x_record : (r, k) ndarray
-        Rows to follow: the unlabelled, and labelled positives that are held out of `x_labelled` for the guard.
+        Standardised features.
     settings : PhaseSettings
     rng : numpy.random.Generator
     device : str
 
     Returns
     -------
-    (r, epochs) ndarray
-        P(positive).
+    list of torch.nn.Module
+        One an epoch.
     """
     labelled, unlabelled = as_tensor(x_labelled, device), as_tensor(x_unlabelled, device)
     network = small_network(labelled.shape[1], settings.widths, rng).to(device)
@@ -95,7 +94,7 @@ def train_trajectories(x_labelled, x_unlabelled, x_record, settings, rng, device
     # two-class cross-entropy with label smoothing rho is binary cross-entropy towards 1 - rho/2
     target = torch.zeros(2 * settings.batch, device=device)
     target[: settings.batch] = 1 - settings.smoothing / 2
-    epochs = []
+    snapshots = []
     for _ in range(settings.epochs):
         for _ in range(settings.steps):
             rows = labelled[rng.integers(len(labelled), size=settings.batch)]
@@ -107,8 +106,27 @@ def train_trajectories(x_labelled, x_unlabelled, x_record, settings, rng, device
             optimiser.step()
             if averaged:
                 averaged.update_parameters(network)
-        epochs.append(expit(margins(averaged or network, x_record, device)))
-    return np.array(epochs).T
+        snapshots.append(deepcopy(averaged.module if averaged else network))
+    return snapshots
+
+
+def trajectories(snapshots, x, device="cpu"):
+    """Predictions of the network after every epoch, for any rows.
+
+    Parameters
+    ----------
+    snapshots : list of torch.nn.Module
+        From `train_snapshots`.
+    x : (n, k) ndarray
+        Features, standardised as those of the training.
+    device : str
+
+    Returns
+    -------
+    (n, epochs) ndarray
+        P(positive).
+    """
+    return np.array([expit(margins(network, x, device)) for network in snapshots]).T
 
 
 def trend_score(trajectory):
@@ -164,11 +182,8 @@ class Guarded:
     score : (m,) ndarray
         Of the unlabelled: the candidate if kept, else the mean prediction.
     kept : bool
-    auc_candidate, auc_mean : float
-        Area under the ROC curve of held-out labelled positives against unlabelled. It ranks scores as the true area
-        does, whatever the prior.
-    error : float
-        Standard error of their difference (DeLong et al. 1988).
+    auc_candidate, auc_mean, error : float
+        As in `tandemlens.learn.guard.Gain`, of held-out labelled positives against unlabelled.
     """
 
     score: np.ndarray
@@ -216,9 +231,26 @@ def hawkes_or_mean(held_out, unlabelled, least_jump, rng):
     features = np.concatenate([hawkes_features(held_out, least_jump), hawkes_features(unlabelled, least_jump)])
     labelled = np.arange(len(features)) < len(held_out)
     splitter = StratifiedKFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
-    model = make_pipeline(StandardScaler(), LogisticRegression())
-    score = cross_val_predict(model, features, labelled, cv=splitter, method="decision_function")
+    score = cross_val_predict(_hawkes_classifier(), features, labelled, cv=splitter, method="decision_function")
     return _guard(score[labelled], score[~labelled], held_out, unlabelled)
+
+
+def fit_hawkes_score(held_out, unlabelled, least_jump):
+    """The classifier of `hawkes_or_mean` fitted to all its rows, to score others.
+
+    Parameters
+    ----------
+    held_out, unlabelled, least_jump
+        As in `hawkes_or_mean`.
+
+    Returns
+    -------
+    weights : (4,) ndarray
+        The score is ``hawkes_features(...) @ weights`` up to a constant.
+    """
+    features = np.concatenate([hawkes_features(path, least_jump) for path in (held_out, unlabelled)])
+    scaler, line = _hawkes_classifier().fit(features, np.arange(len(features)) < len(held_out))
+    return line.coef_[0] / scaler.scale_
 
 
 def jump_times(trajectory, least_jump):
@@ -317,6 +349,10 @@ def hawkes_log_likelihood(times, duration, baseline, excitation, decay):
     return float(value), np.array(gradient)
 
 
+def _hawkes_classifier():
+    return make_pipeline(StandardScaler(), LogisticRegression())
+
+
 def _features(times, duration):
     if len(times) < _LEAST_EVENTS:
         return len(times) / duration, 0.0, 0.0, 1.0
@@ -326,13 +362,10 @@ def _features(times, duration):
 
 
 def _guard(candidate_p, candidate_u, held_out, unlabelled):
-    plain_u = _trajectory(unlabelled).mean(axis=1)
-    of_p, of_u = placements(candidate_p, candidate_u)
-    mean_p, mean_u = placements(_trajectory(held_out).mean(axis=1), plain_u)
-    error = np.sqrt((of_p - mean_p).var() / len(of_p) + (of_u - mean_u).var() / len(of_u))
-    # better by chance is not better: the gain must exceed its standard error
-    kept = bool(of_p.mean() - mean_p.mean() > error)
-    return Guarded(candidate_u if kept else plain_u, kept, float(of_p.mean()), float(mean_p.mean()), float(error))
+    plain = [_trajectory(path).mean(axis=1) for path in (held_out, unlabelled)]
+    found = gain((candidate_p, candidate_u), plain)
+    score = candidate_u if found.kept else plain[1]
+    return Guarded(score, found.kept, found.auc_candidate, found.auc_plain, found.error)
 
 
 def _trajectory(values):

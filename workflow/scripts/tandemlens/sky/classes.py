@@ -179,16 +179,35 @@ def classed(scene, system):
     System
     """
     galaxies = [*scene.galaxies, *system.galaxies]
-    census, images = scene.lensed_images(galaxies, system.second)
-    strong = np.flatnonzero(census["strong"])
-    census["snr"] = np.nan
-    census.loc[strong, "snr"] = [_snr(scene, galaxies[k], system.second) for k in strong]
+    census, images = _census(scene, system)
     seen = (census["snr"] > LEAST_SNR).to_numpy()
     behind = np.array([g.kind == "behind" for g in galaxies], bool)
     members, others = int((seen & behind).sum()), int((seen & ~behind).sum())
     why = f"strongly lensed above S/N {LEAST_SNR:g}: {members} members of a second cluster, {others} others"
-    images = images[images["source"].isin(strong)]
     return replace(system, found=_rule(system, members, others), why=why, census=census, images=images)
+
+
+def _census(scene, system):
+    """What the lens makes of all galaxies, with the S/N of the strongly lensed ones, and the images of those."""
+    # without a second mass the galaxies of the scene look the same under every system, and are looked at once
+    if system.second is None:
+        if scene.census is None:
+            scene.census = _with_snr(scene, scene.galaxies)
+        parts = [scene.census, _with_snr(scene, system.galaxies)]
+    else:
+        parts = [_with_snr(scene, [*scene.galaxies, *system.galaxies], system.second)]
+    starts = np.cumsum([0, *(len(census) for census, _ in parts)])
+    images = [part.assign(source=part["source"] + k) for (_, part), k in zip(parts, starts, strict=False)]
+    images = pd.concat([part for part in images if len(part)] or images[:1], ignore_index=True)
+    return pd.concat([census for census, _ in parts], ignore_index=True), images
+
+
+def _with_snr(scene, galaxies, second=None):
+    census, images = scene.lensed_images(galaxies, second)
+    strong = np.flatnonzero(census["strong"])
+    census["snr"] = np.nan
+    census.loc[strong, "snr"] = [_snr(scene, galaxies[k], second) for k in strong]
+    return census, images[images["source"].isin(strong)]
 
 
 def _rule(system, members, others):

@@ -76,6 +76,8 @@ class Scene:
     site: object
     alpha: np.ndarray = field(init=False)
     fine_alpha: np.ndarray = field(init=False)
+    #: what the lens makes of `galaxies`, once somebody has looked
+    census: tuple | None = None
 
     def __post_init__(self):
         bend = DeflectionField(self.lens, self.site.size / 2 + 1)

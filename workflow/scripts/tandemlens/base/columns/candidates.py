@@ -24,7 +24,12 @@ FROM_FEATURES = (
     "lambda_bg_sigma",
     "lambda_bg_z",
 )
-FROM_SCORES = tuple(c.name for c in scores.COLOUR if c.name != "target_id")
+#: how sure the catalogue is of a target, where the heads are fused
+LISTED = [
+    Column("p_conformal", "float64", "", "chance that a simulated system that is no tandem scores as high", 0, 1),
+    Column("fdr", "float64", "", "smallest false-discovery rate of a list of candidates that holds the target", 0, 1),
+    Column("listed", "bool", "", "whether it is on the list at the rate fusion.fdr"),
+]
 
 
 def _chosen(columns, names):
@@ -33,7 +38,7 @@ def _chosen(columns, names):
     return [replace(by_name[n], dtype="float64" if by_name[n].dtype == "int32" else by_name[n].dtype) for n in names]
 
 
-COLUMNS = [
+_BEFORE = [
     Column("rank", "int32", "", "1 is the best; scored targets first, every row has one", 1),
     *[c for c in targets.COLUMNS if c.name in FROM_TARGETS],
     Column("survey", "str", "", "survey of the pixels"),
@@ -42,7 +47,8 @@ COLUMNS = [
     Column("status", "str", "", "scored, or why there is no score (tandemlens.base.status)"),
     Column("reason", "str", "", "one sentence with the values that led to the status, empty if scored"),
     Column("stage", "str", "", "stage at which the target left the road, empty if scored"),
-    *_chosen(scores.COLOUR, FROM_SCORES),
+]
+_AFTER = [
     *_chosen(features.COLUMNS, FROM_FEATURES),
     Column("ebv", "float64", "mag", "E(B-V) corrected for; 0 where none was known", 0),
     Column("ebv_source", "str", "", "catalogue, map, service, or none: fluxes are then not corrected"),
@@ -52,3 +58,19 @@ COLUMNS = [
     Column("tandem_separation", "float64", "arcsec", "its angle from the target", 0),
     Column("tandem_z", "float64", "", "its redshift", 0, 5),
 ]
+
+
+def columns(heads):
+    """Columns of the catalogue of a run.
+
+    Parameters
+    ----------
+    heads : list of str
+        Names of the heads, and fused where they are.
+
+    Returns
+    -------
+    list of Column
+    """
+    shown = [c for head in heads for c in _chosen(scores.OF[head], [c.name for c in scores.OF[head][1:]])]
+    return [*_BEFORE, *(LISTED if "fused" in heads else []), *shown, *_AFTER]

@@ -9,6 +9,27 @@ def _feature(name, unit, description, low=None, high=None):
     return Column(name, "float64", unit, description, low, high)
 
 
+#: within which sources behind are summed, arcsec
+RADII = (6, 12, 20)
+
+
+def _behind(kind, age):
+    """Sources behind with the spectrum of old or young stars."""
+    for r in RADII:
+        near = f"{age} sources behind within {r} arcsec"
+        yield _feature(f"{kind}_peaks{r}", "", f"{near}, above S/N 5", 0)
+        yield _feature(f"{kind}_snr{r}", "", f"largest S/N of {near}", 0)
+        yield _feature(f"{kind}_bright{r}", "mag", f"by how much the brightest of {near} outshines L*")
+        yield _feature(f"{kind}_second{r}", "mag", f"the same for the second brightest of {near}")
+        yield _feature(f"{kind}_light{r}", "", f"log10 of the light of {near}, in L*")
+    yield _feature(f"{kind}_field", "", f"{age} sources behind beyond 30 arcsec", 0)
+    yield _feature(f"{kind}_blobs", "", f"regions of {age} light behind within 20 arcsec", 0)
+    yield _feature(f"{kind}_stretch", "", "largest length over width of those, less 1", 0)
+    yield _feature(f"{kind}_arc", "", "largest stretch along a circle around the centre", 0)
+    yield _feature(f"{kind}_aligned", "", "sum of stretches along circles; random 0, radial negative")
+    yield _feature(f"{kind}_area", "", f"share of the pixels within 15 arcsec with {age} light behind", 0, 1)
+
+
 COLUMNS = [
     Column("target_id", "str", "", "target"),
     Column("status", "str", "", "ok, or no_segments where fewer than two arcs have a colour (tandemlens.base.status)"),
@@ -52,4 +73,10 @@ COLUMNS = [
     _feature("lambda_bg", "", "galaxies of a second red sequence behind the lens, field subtracted"),
     _feature("lambda_bg_sigma", "", "that richness over its Poisson error, largest over redshift", 0),
     _feature("lambda_bg_z", "", "redshift of the second red sequence", 0, 5),
+    # from images in which everything of the lens's colour cancels (tandemlens.features.behind)
+    _feature("behind_match", "", "red sources brighter than 0.4 L* at one redshift behind, weighted to the centre", 0),
+    *(_feature(f"behind_n{r}", "", f"of those the ones within {r} arcsec", 0) for r in (*RADII, 45)),
+    _feature("behind_total", "", "of those all, at the redshift of most", 0),
+    _feature("behind_z", "", "their redshift", 0, 5),
+    *(column for kind, age in (("red", "old"), ("blue", "young")) for column in _behind(kind, age)),
 ]

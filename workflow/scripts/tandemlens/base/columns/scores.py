@@ -27,26 +27,32 @@ CLASSIC = [
     Column("drivers", "str", "", "the five features that moved the score most, each with what it added"),
 ]
 
-#: one row per training system that the classic head has not learnt from
-HELD_OUT = [
-    Column("target_id", "str", "", "system"),
-    Column("role", "str", "", "role in learning (tandemlens.learn.folds)"),
-    Column("group", "str", "", "group that stays together"),
-    Column("class", "str", "", "class by rule"),
-    Column("label", "bool", "", "whether it is a tandem"),
-    Column("score", "float64", "", "score of the head"),
+#: one row per target with features or without segments: all heads together
+FUSED = [
+    Column("target_id", "str", "", "target"),
+    Column("fused", "float64", "", "score of all heads together, by which targets are ranked; larger is better"),
+    Column(
+        "probability", "float64", "", "calibrated probability of a tandem at the prevalence of the run; simulated", 0, 1
+    ),
+    Column("probability_low", "float64", "", "lower end of its interval (Venn and Abers)", 0, 1),
+    Column("probability_high", "float64", "", "upper end", 0, 1),
 ]
 
-#: one row per figure of merit of a head on systems that it has not learnt from
-METRICS = [
-    Column("part", "str", "", "overall, or survey or contrast (all tandems against one other class)"),
-    Column("name", "str", "", "all, or the survey or class"),
-    Column("metric", "str", "", "figure of merit (tandemlens.learn.metrics)"),
-    Column("value", "float64", "", "its value; NaN where it is not defined"),
-    Column("low", "float64", "", "lower end of its 95 per cent interval, by bootstrap over groups"),
-    Column("high", "float64", "", "upper end"),
-    Column("n_pos", "int64", "", "tandems", 0),
-    Column("n_neg", "int64", "", "other systems", 0),
+#: one row per way to fuse the heads
+FUSERS_COMPARED = [
+    Column("kind", "str", "", "way to fuse (tandemlens.learn.fusers)"),
+    Column("tpr", "float64", "", "TPR at a false-positive rate of at most 0.01, cross-validated on role fuse", 0, 1),
+    Column("tpr_low", "float64", "", "lower end of its 95 per cent interval, by bootstrap over groups"),
+    Column("tpr_high", "float64", "", "upper end"),
+    Column("auroc", "float64", "", "area under the ROC curve"),
+    Column("auroc_low", "float64", "", "lower end of its interval"),
+    Column("auroc_high", "float64", "", "upper end"),
+    Column("gain", "float64", "", "TPR beyond that of equal weights"),
+    Column("gain_error", "float64", "", "its standard error"),
+    Column("beats_equal", "bool", "", "whether the gain exceeds that"),
+    Column("chosen", "bool", "", "whether this one ranks the targets"),
+    Column("weights", "str", "", "weight of every head, as JSON"),
+    Column("note", "str", "", "what the fit chose"),
 ]
 
 #: one row per segment that may stand for an unrelated arc
@@ -57,3 +63,39 @@ POPULATION = [
     Column("snr", "float64", "", "S/N in the combined image"),
     Column("colour_{colour}", "float64", "mag", "colour {colour}; NaN where a band has no measurement"),
 ]
+
+#: one row per target with a cutout
+BASELINE = [
+    Column("target_id", "str", "", "target"),
+    Column(
+        "baseline",
+        "float64",
+        "",
+        "log odds of a tandem by a network on the whole cutout, at the prior of the training sample; NaN if none was "
+        "trained or no pixel is valid",
+    ),
+]
+
+#: one row per target that the head of positive-unlabelled learning looked at
+PU = [
+    Column("target_id", "str", "", "target"),
+    Column("pu", "float64", "", "log odds of a tandem in the sample of the fit; NaN if the head is not used"),
+    Column("pu_by", "str", "", "trees, logistic, or none where the head is not used"),
+    Column("pu_fold", "int32", "", "fold whose model, which has not seen the group, scored it; -1 for all of them", -1),
+]
+
+#: one row per field group that the head of positive-unlabelled learning has learnt from
+PU_FOLDS = [
+    Column("group_id", "str", "", "field group of a target of the search or training sample"),
+    Column("fold", "int32", "", "fold whose model has not seen it", 0),
+]
+
+#: one row per target that the head of trends looked at
+TREND = [
+    Column("target_id", "str", "", "target"),
+    Column("trend", "float64", "", "score by the predictions over epochs; NaN if the head is not used"),
+    Column("trend_by", "str", "", "trend, hawkes, mean (without guard only), or none where the head is not used"),
+]
+
+#: columns of `scores/{head}.parquet`
+OF = {"colour": COLOUR, "classic": CLASSIC, "pu": PU, "trend": TREND, "baseline": BASELINE, "fused": FUSED}

@@ -1,0 +1,50 @@
+rule evaluate:
+    input:
+        held_out=f"{RESULTS}/evaluation/held_out.parquet",
+        scores=f"{RESULTS}/evaluation/held_out_scores.parquet",
+    output:
+        metrics=f"{RESULTS}/evaluation/metrics.parquet",
+        completeness=f"{RESULTS}/evaluation/completeness.parquet",
+        reliability=f"{RESULTS}/evaluation/reliability.parquet",
+        counts=f"{RESULTS}/evaluation/counts.parquet",
+        paired=f"{RESULTS}/evaluation/paired.parquet",
+    log:
+        f"{RESULTS}/logs/evaluate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate.jsonl"
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        code=code("evaluate"),
+        cfg={"seed": SETTINGS["seed"]},
+    script:
+        "../scripts/evaluate.py"
+
+
+rule evaluation_page:
+    input:
+        held_out=f"{RESULTS}/evaluation/held_out.parquet",
+        scores=f"{RESULTS}/evaluation/held_out_scores.parquet",
+        metrics=rules.evaluate.output.metrics,
+        completeness=rules.evaluate.output.completeness,
+        reliability=rules.evaluate.output.reliability,
+        counts=rules.evaluate.output.counts,
+        paired=rules.evaluate.output.paired,
+        fusion=f"{RESULTS}/models/fusion",
+        template="workflow/report/evaluation.html.j2",
+    output:
+        f"{RESULTS}/report/evaluation.html",
+    log:
+        f"{RESULTS}/logs/evaluation_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluation_page.jsonl"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("evaluation_page"),
+        cfg={
+            "survey": SURVEY_NAME,
+            "release": release_of("train") if LEARNS else "",
+        },
+    script:
+        "../scripts/evaluation_page.py"

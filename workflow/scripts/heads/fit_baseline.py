@@ -1,0 +1,17 @@
+"""Train the baseline head."""
+
+import pandas as pd
+
+from tandemlens.base.job import job
+from tandemlens.base.tables import read_table
+from tandemlens.heads.baseline import fit
+
+with job(snakemake) as progress:
+    fit(
+        pd.concat(map(read_table, snakemake.input.get("train_systems")), ignore_index=True),
+        read_table(snakemake.input.folds),
+        list(snakemake.input.get("train_cutouts")),
+        snakemake.output[0],
+        {**snakemake.params.cfg, "threads": snakemake.threads},
+        progress,
+    )

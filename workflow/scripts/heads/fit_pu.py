@@ -1,0 +1,19 @@
+"""Train the head of positive-unlabelled learning."""
+
+import pandas as pd
+
+from tandemlens.base.job import job
+from tandemlens.base.tables import read_table
+from tandemlens.heads.pu import fit
+from tandemlens.learn.matrix import placed
+from tandemlens.learn.sample import training_table
+
+with job(snakemake):
+    given = snakemake.input
+    table = training_table(given.folds, list(given.get("train_systems")), list(given.get("train_features")))
+    names = ("train_targets", "search_features", "search_targets")
+    places, features, targets = (pd.concat(map(read_table, given.get(name)), ignore_index=True) for name in names)
+    # a survey of unknown depth has no expected counts
+    expected = read_table(given.expected) if given.get("expected") else None
+    cfg = {**snakemake.params.cfg, "threads": snakemake.threads}
+    fit(placed(table, places), placed(features, targets), expected, snakemake.output[0], cfg)

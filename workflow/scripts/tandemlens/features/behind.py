@@ -1,0 +1,375 @@
+"""What lies behind the lens, on images in which everything of the lens's colour cancels.
+
+Galaxies of a cluster share a colour, so a weighted sum of PSF-matched bands can be blind to all of them, the central
+galaxy and the intracluster light included, and keep what is of another colour: the difference of two bands by which
+RingFinder looks for blue rings around red galaxies (Gavazzi et al. 2014, ApJ 785, 144), in any number of bands, and for
+old galaxies at every redshift behind the lens as well as for young ones. Arcs that segmentation loses in the light of
+the lens are found here, and so are the unlensed members of a second cluster.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from astropy.stats import sigma_clipped_stats
+from scipy.ndimage import gaussian_filter
+from skimage.feature import peak_local_max
+from skimage.measure import label, regionprops_table
+
+from tandemlens.base.columns.features import COLUMNS, RADII
+from tandemlens.base.cosmology import COSMOLOGY
+from tandemlens.base.robust import robust_sigma, sampled
+from tandemlens.features.sequence import read_sed, template_magnitudes
+
+KINDS = ("red", "blue")
+_NAMES = [c.name for c in COLUMNS if c.name.startswith(("behind_", "red_", "blue_"))]
+#: redshifts of what may lie behind; young spectra change more slowly
+_STEP = {"red": 0.05, "blue": 0.15}
+#: what is nearer to the lens than this has its colours, within their scatter
+_DZ_MIN = 0.12
+#: i-band absolute magnitude of an L* galaxy of old stars at redshift 0.1 (Blanton et al. 2003, ApJ 592, 819)
+_M_STAR, _Z_STAR, _ANCHOR = -22.0, 0.1, 7600.0
+#: scatter of colours of galaxies of the lens, gradients and errors of the PSF included, as a fraction of the flux
+_COLOUR_SCATTER = 0.04
+#: a central galaxy whose colours are farther from those of old stars at its redshift is none, or a blend; mag
+_CENTRAL_OFF = 0.25
+_LEAST_SNR, _PEAK_SNR, _AREA_SNR = 4.0, 5.0, 4.0
+#: noise is measured beyond, and the field counted beyond, arcsec
+_NOISE_FROM, _FIELD_FROM = 20.0, 30.0
+#: the field of a peak is too small to tell noise below this number of pixels
+_LEAST_FIELD = 1000
+#: relative loss of S/N of a peak at the redshift of others that still counts as the same redshift
+_SAME = 0.06
+#: scale of the radial weight, arcsec
+_SCALE = 12.0
+#: peaks of a second cluster are counted to this many mag below L*
+_FAINTEST = -1.0
+#: two spectra whose fluxes are more parallel than this cannot be told apart
+_LEAST_SINE = 0.03
+#: distance from the centre below which a direction is meaningless, arcsec
+_CORE = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """Spectra of what may lie behind.
+
+    Parameters
+    ----------
+    kind : (t,) ndarray of str
+        red or blue.
+    z : (t,) ndarray
+    flux : (t, band) ndarray
+        1 in the anchor band.
+    star : (t,) ndarray, mag
+        Magnitude of such a galaxy in the anchor band, that nearest to 7600 Angstrom.
+    """
+
+    kind: np.ndarray
+    z: np.ndarray
+    flux: np.ndarray
+    star: np.ndarray
+
+    @classmethod
+    def of(cls, old, young, bands, z_max):
+        """From spectra.
+
+        Parameters
+        ----------
+        old : str
+            Path of the spectrum of old stars, as for `read_sed`.
+        young : sequence of str
+        bands : tandemlens.features.sequence.Bands
+        z_max : float
+
+        Returns
+        -------
+        Templates
+        """
+        anchor = int(np.argmin(np.abs(np.array(bands.wavelength) - _ANCHOR)))
+        kinds, redshifts, fluxes = [], [], []
+        for kind, path in [("red", old), *(("blue", p) for p in young)]:
+            z = np.arange(0.2, z_max + 1e-6, _STEP[kind])
+            magnitudes = template_magnitudes(read_sed(path), z, bands)
+            known = np.isfinite(magnitudes).all(1)
+            fluxes.append(10 ** (-0.4 * (magnitudes - magnitudes[:, anchor, None]))[known])
+            redshifts.append(z[known])
+            kinds += [kind] * int(known.sum())
+        z = np.concatenate(redshifts)
+        return cls(np.array(kinds), z, np.concatenate(fluxes), star_magnitude(old, z, bands, anchor))
+
+    def behind(self, z_lens):
+        """Those that lie behind a lens."""
+        keep = self.z > z_lens + _DZ_MIN
+        return Templates(self.kind[keep], self.z[keep], self.flux[keep], self.star[keep])
+
+    def in_bands(self, used):
+        """Those of some of the bands."""
+        return Templates(self.kind, self.z, self.flux[:, used], self.star)
+
+
+def star_magnitude(path, z, bands, anchor):
+    """Magnitude of an L* galaxy of old stars that evolves as its spectrum does.
+
+    Parameters
+    ----------
+    path : str
+        Spectrum of old stars, seen at several redshifts in one scale.
+    z : (k,) ndarray
+    bands : tandemlens.features.sequence.Bands
+    anchor : int
+        Band.
+
+    Returns
+    -------
+    (k,) ndarray, mag
+    """
+    all_z = np.append(_Z_STAR, z)
+    modulus = COSMOLOGY.distmod(all_z).value
+    # template magnitudes leave out the distance and the stretch of the bandwidth
+    relative = template_magnitudes(read_sed(path), all_z, bands)[:, anchor] + modulus + 2.5 * np.log10(1 + all_z)
+    return relative[1:] - relative[0] + _M_STAR + modulus[0]
+
+
+def blind_weights(lens, behind, noise):
+    """Weights of the bands that cancel one spectrum and keep another at the least noise.
+
+    Minimises ``sum w^2 noise^2`` with ``w . lens = 0`` and ``w . behind = 1``.
+
+    Parameters
+    ----------
+    lens, behind : (band,) ndarray
+        Fluxes, of any norm.
+    noise : (band,) ndarray
+        Standard deviation of a pixel.
+
+    Returns
+    -------
+    (band,) ndarray or None
+        None where the spectra are too alike.
+    """
+    pair = np.stack([lens, behind]) / noise
+    unit = pair / np.linalg.norm(pair, axis=1, keepdims=True)
+    if 1 - (unit[0] @ unit[1]) ** 2 < _LEAST_SINE**2:
+        return None
+    return np.linalg.solve(pair @ pair.T, [0.0, 1.0]) @ pair / noise
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Significance of every spectrum on every pixel of a cutout.
+
+    Parameters
+    ----------
+    templates : Templates
+        Of the t spectra that are told from the lens.
+    snr : (t, y, x) float32 ndarray
+    flux : (t, y, x) float32 ndarray, nJy
+        Anchor-band flux of a point source there.
+    radius : (y, x) ndarray, arcsec
+        From the centre.
+    valid : (y, x) bool ndarray
+    beam : float, pixel
+        FWHM.
+    scale : float, arcsec
+    """
+
+    templates: Templates
+    snr: np.ndarray
+    flux: np.ndarray
+    radius: np.ndarray
+    valid: np.ndarray
+    beam: float
+    scale: float
+
+
+def lens_flux(colours, expected):
+    """Relative fluxes of the galaxies of the lens.
+
+    Parameters
+    ----------
+    colours : (band - 1,) ndarray, mag
+        Of the central galaxy; NaN where unknown.
+    expected : (band - 1,) ndarray, mag
+        Of old stars at its redshift, which stand in for colours that are far from them.
+
+    Returns
+    -------
+    (band,) ndarray
+    """
+    central = np.isfinite(colours).all() and np.abs(colours - expected).max() < _CENTRAL_OFF
+    return 10 ** (0.4 * np.append(0.0, np.cumsum(colours if central else expected)))
+
+
+def contrast(flux, variance, valid, lens, templates, beam, scale):
+    """Look for spectra behind a lens.
+
+    Parameters
+    ----------
+    flux, variance : (band, y, x) ndarray, nJy and nJy^2
+        On one PSF, corrected for extinction.
+    valid : (band, y, x) bool ndarray
+    lens : (band,) ndarray
+        Relative fluxes of what is to cancel.
+    templates : Templates
+    beam : float, pixel
+        FWHM of the PSF.
+    scale : float, arcsec
+
+    Returns
+    -------
+    Contrast or None
+        None where nothing can be told from the lens, or no field is left to measure noise on.
+    """
+    everywhere = valid.all(0)
+    y, x = np.indices(everywhere.shape)
+    radius = np.hypot(y - y.max() / 2, x - x.max() / 2) * scale
+    far = (radius > _NOISE_FROM) & everywhere
+    if far.sum() < _LEAST_FIELD:
+        return None
+    # every fifth pixel tells noise and level as well as all
+    field = np.flatnonzero(far)[::5]
+    sigma = beam / 2.3548
+    smooth, noise, typical = [], [], []
+    for f, v, ok in zip(flux, variance, valid, strict=True):
+        v = np.where(ok, v, 0.0)
+        smooth.append(gaussian_filter(np.where(ok, f - sigma_clipped_stats(sampled(f, ok), maxiters=3)[1], 0.0), sigma))
+        # white noise through a Gaussian; what the correlation adds is measured below
+        noise.append(gaussian_filter(v, sigma / np.sqrt(2)) / (4 * np.pi * sigma**2))
+        typical.append(np.sqrt(np.median(v[ok])))
+    smooth, noise = np.array(smooth), np.array(noise)
+    scatter = (_COLOUR_SCATTER * np.maximum(smooth, 0)) ** 2
+    told, snr, amplitude = [], [], []
+    for k, behind in enumerate(templates.flux):
+        w = blind_weights(lens, behind, np.array(typical))
+        if w is None:
+            continue
+        image = np.tensordot(w, smooth, 1)
+        image -= np.median(image.ravel()[field])
+        white = np.sqrt(np.maximum(np.tensordot(w**2, noise, 1), 1e-12))
+        excess = robust_sigma((image / white).ravel()[field])
+        error = np.sqrt((white * excess) ** 2 + np.tensordot(w**2, scatter, 1))
+        told.append(k)
+        snr.append(np.where(everywhere, image / error, 0).astype(np.float32))
+        amplitude.append((image * 4 * np.pi * sigma**2).astype(np.float32))
+    if not told:
+        return None
+    kept = Templates(*(a[told] for a in (templates.kind, templates.z, templates.flux, templates.star)))
+    return Contrast(kept, np.array(snr), np.array(amplitude), radius, everywhere, beam, scale)
+
+
+def peaks(found):
+    """Point-like sources behind the lens, and how well every redshift of old stars fits each.
+
+    Parameters
+    ----------
+    found : Contrast
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        kind, z, snr, radius (arcsec) and bright, the magnitude by which a peak outshines L* at its redshift.
+    match : (z, n) ndarray
+        Of the red spectra: 1 where the redshift explains a peak as well as the best does.
+    """
+    best = found.snr.max(0)
+    apart = max(int(0.7 * found.beam), 2)
+    row, column = peak_local_max(best, min_distance=apart, threshold_abs=_LEAST_SNR, exclude_border=3).T
+    profile = found.snr[:, row, column]
+    which = profile.argmax(0)
+    flux = np.maximum(found.flux[which, row, column], 1e-3)
+    table = pd.DataFrame(
+        {
+            "kind": found.templates.kind[which],
+            "z": found.templates.z[which],
+            "snr": profile.max(0),
+            "radius": found.radius[row, column],
+            "bright": found.templates.star[which] - (31.4 - 2.5 * np.log10(flux)),
+        }
+    )
+    red = profile[found.templates.kind == "red"]
+    top = np.maximum(red.max(0, initial=0.0), 1e-3)
+    return table, np.exp(-0.5 * ((1 - red / top) / _SAME) ** 2)
+
+
+def behind_features(found):
+    """Features of what lies behind.
+
+    Parameters
+    ----------
+    found : Contrast or None
+
+    Returns
+    -------
+    dict of float
+        Columns ``behind_*``, ``red_*`` and ``blue_*`` of the feature table; all NaN for None.
+    """
+    if found is None:
+        return dict.fromkeys(_NAMES, np.nan)
+    table, match = peaks(found)
+    out = _second_cluster(table, match, found.templates.z[found.templates.kind == "red"])
+    for kind in KINDS:
+        maps = found.snr[found.templates.kind == kind]
+        best = maps.max(0) if len(maps) else np.zeros_like(found.radius)
+        out |= {f"{kind}_{name}": value for name, value in _peak_sums(table[table["kind"] == kind]).items()}
+        out |= {f"{kind}_{name}": value for name, value in _blobs(best, found).items()}
+    return out
+
+
+def _second_cluster(table, match, z):
+    """Peaks that share the redshift of old stars at which they are most, weighted towards the centre."""
+    use = ((table["kind"] == "red") & (table["snr"] > _PEAK_SNR) & (table["bright"] > _FAINTEST)).to_numpy()
+    match, radius = match[:, use], table["radius"].to_numpy()[use]
+    central = (match * np.exp(-radius / _SCALE)).sum(1)
+    if not use.any():
+        zero = dict.fromkeys(("behind_match", *(f"behind_n{r}" for r in RADII), "behind_n45", "behind_total"), 0.0)
+        return {**zero, "behind_z": np.nan}
+    k = int(np.argmax(central))
+    counts = {f"behind_n{r}": float(match[k, radius < r].sum()) for r in (*RADII, 45)}
+    return {
+        "behind_match": float(central[k]),
+        **counts,
+        "behind_total": float(match.sum(1).max()),
+        "behind_z": float(z[k]),
+    }
+
+
+def _peak_sums(table):
+    radius, strong = table["radius"].to_numpy(), table["snr"].to_numpy() > _PEAK_SNR
+    bright, out = table["bright"].to_numpy(), {}
+    for r in RADII:
+        near = strong & (radius < r)
+        light = np.sort(bright[near])[::-1]
+        out[f"peaks{r}"] = float(near.sum())
+        out[f"snr{r}"] = float(table["snr"].to_numpy()[near].max(initial=0.0))
+        out[f"bright{r}"] = float(light[0]) if len(light) else np.nan
+        out[f"second{r}"] = float(light[1]) if len(light) > 1 else np.nan
+        # in L*, with a floor where there is none
+        out[f"light{r}"] = float(np.log10(0.01 + (10 ** (0.4 * np.clip(light, None, 6.0))).sum()))
+    out["field"] = float((strong & (radius > _FIELD_FROM)).sum())
+    return out
+
+
+def _blobs(snr, found):
+    """Connected regions near the centre: how many, how long, and whether they lie along circles around it."""
+    within = found.radius < RADII[-1]
+    regions = label((snr > _AREA_SNR) & within)
+    wanted = ("area", "centroid", "axis_major_length", "axis_minor_length", "orientation")
+    shape = pd.DataFrame(regionprops_table(regions, properties=wanted))
+    middle = (np.array(snr.shape) - 1) / 2
+    north, east = shape["centroid-0"] - middle[0], shape["centroid-1"] - middle[1]
+    away = np.hypot(north, east)
+    keep = (shape["area"] > 0.8 * found.beam**2) & (away * found.scale > _CORE)
+    shape, north, east, away = shape[keep], north[keep], east[keep], away[keep]
+    stretch = shape["axis_major_length"] / np.maximum(shape["axis_minor_length"], 0.6 * found.beam) - 1
+    # the major axis points along (cos, sin) of the orientation in (row, column); a circle along (east, -north)
+    along = (np.cos(shape["orientation"]) * east - np.sin(shape["orientation"]) * north) / away
+    aligned = stretch * (2 * along**2 - 1)
+    near = (found.radius < 15) & found.valid
+    return {
+        "blobs": float(len(shape)),
+        "stretch": float(stretch.max()) if len(shape) else 0.0,
+        "arc": float(max(aligned.max(), 0.0)) if len(shape) else 0.0,
+        "aligned": float(aligned.sum()),
+        "area": float((snr[near] > _AREA_SNR).mean()) if near.any() else 0.0,
+    }

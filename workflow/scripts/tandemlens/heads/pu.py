@@ -1,0 +1,356 @@
+"""The head of positive-unlabelled learning: simulated tandems against the sample that is searched.
+
+A classifier that learns from simulated contrasts knows the sky as it is simulated. This one learns what targets really
+look like, at the price that a few of them are tandems (Elkan & Noto 2008, with the label frequency that the sampling
+sets). It is used only if it beats the same classifier trained on simulated contrasts, on simulated tandems that neither
+has seen against targets that it has not seen; and if it still tells tandems from contrasts that were simulated alike,
+which a classifier that has learnt to see the paint cannot.
+"""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xgboost
+from scipy.special import logit
+from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.preprocessing import scale
+
+from tandemlens.base.atomic import write_text
+from tandemlens.base.columns.scores import PU, PU_FOLDS
+from tandemlens.base.errors import InputError
+from tandemlens.base.tables import read_table, write_table
+from tandemlens.heads.declaration import Declaration
+from tandemlens.learn.crossfit import LEARNERS, Member, cross_fit, fit_plain, make_classifier
+from tandemlens.learn.folds import DEFAULTS, DROPPED, link_groups
+from tandemlens.learn.fusers import grouped_folds
+from tandemlens.learn.guard import gain
+from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, placed, usable
+from tandemlens.learn.prior_estimate import dedpul, prior_from_counts
+from tandemlens.learn.propensity import propensity_by_em, sensitivity_sweep
+from tandemlens.learn.pu import case_control_frequency, out_of_fold_g, placements, retrain, true_auc, unlabelled_weight
+
+DECLARATION = Declaration(
+    name="pu",
+    score="pu",
+    kind="real",
+    bands=2,
+    fit_on={
+        "run": ("folds", "expected"),
+        "train": ("targets", "systems", "features"),
+        "search": ("targets", "features"),
+    },
+    score_on=("targets", "features"),
+)
+log = logging.getLogger("tandemlens")
+#: fewest tandems to learn from and to judge by, contrasts to judge by, and targets
+LEAST_TRAIN, LEAST_STOP, LEAST_SEARCH = 10, 10, 20
+#: a model a fold, each calibrated on the folds that are left by turns
+LEAST_FOLDS = 3
+#: what decides whether a tandem is noticed, and is therefore no feature
+_CONTEXT = ["n_segments", "n_arcs"]
+#: length of the list whose change a sweep tells
+_TOP = 10
+#: probabilities are kept this far from 0 and 1, where a logit has no value
+_EDGE = 1e-12
+_HEAD, _TREES, _FOLDS, _NONE = "pu.json", "trees_{}.json", "folds.parquet", "none"
+_FACTS = ("used", "reason", "learner", "names", "report")
+
+
+def fit(train, search, expected, model_dir, cfg):
+    """Train the head and judge whether it is to be used.
+
+    Parameters
+    ----------
+    train : pandas.DataFrame
+        From `tandemlens.learn.sample.training_table` and `tandemlens.learn.matrix.placed`.
+    search : pandas.DataFrame
+        Features of the search sample, placed.
+    expected : pandas.DataFrame or None
+        Expected number of tandems of every target.
+    model_dir : str
+        Gets ``pu.json``, ``folds.parquet`` and the trees. Where a sample is too small, a head that scores nothing and
+        says why.
+    cfg : dict
+        Section ``pu`` of the settings, and ``bands``, ``seed`` and ``threads``.
+    """
+    try:
+        head = fit_head(train, search, expected, cfg)
+    except InputError as error:
+        log.warning("the pu head is not trained: %s", error)
+        head = Head(reason=str(error))
+    head.save(model_dir)
+
+
+def score(targets, features, model_dir, out_path):
+    """Score a shard.
+
+    Parameters
+    ----------
+    targets, features : pandas.DataFrame
+        Of the shard; only rows with features are scored.
+    model_dir : str
+        As written by `fit`.
+    out_path : str
+        scores/pu.parquet.
+    """
+    head, rows = Head.load(model_dir), usable(placed(features, targets))
+    out = pd.DataFrame({"target_id": rows["target_id"], "pu": np.nan, "pu_by": _NONE, "pu_fold": -1})
+    if head.used and len(rows):
+        out["pu"], out["pu_fold"] = head.score(rows, rows["group_id"])
+        out["pu_by"] = head.learner
+    write_table(out_path, out.astype({"target_id": "str"}), PU)
+
+
+@dataclass
+class Head:
+    """A fitted head, or the reason why there is none.
+
+    Parameters
+    ----------
+    used : bool
+        Whether it scores.
+    reason : str
+        Why not.
+    learner : str
+        logistic or trees.
+    names : list of str
+        Features.
+    members : list of Member
+        One a fold, which has not seen the groups of that fold.
+    folds : pandas.Series
+        Fold of every field group.
+    report : dict
+        What was compared.
+    """
+
+    used: bool = False
+    reason: str = ""
+    learner: str = _NONE
+    names: list = field(default_factory=list)
+    members: list = field(default_factory=list)
+    folds: pd.Series = field(default_factory=lambda: pd.Series(dtype="int64"))
+    report: dict = field(default_factory=dict)
+
+    def score(self, features, group_ids):
+        """Log odds by the model that has not seen the group; the mean of all where none has.
+
+        Parameters
+        ----------
+        features : (n, k) pandas.DataFrame
+        group_ids : (n,) pandas.Series of str
+
+        Returns
+        -------
+        margin : (n,) ndarray
+        fold : (n,) ndarray of int
+            -1 where none has.
+        """
+        values = feature_matrix(features, self.names)
+        fold = group_ids.map(self.folds).fillna(-1).astype(int).to_numpy()
+        margins = np.array([member.margin(values) for member in self.members])
+        return np.where(fold < 0, margins.mean(axis=0), margins[fold, np.arange(len(fold))]), fold
+
+    def save(self, folder):
+        """Write the head into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = []
+        for k, member in enumerate(self.members):
+            line = {"standard": member.standard.lists()}
+            if self.learner == "trees":
+                write_text(folder / _TREES.format(k), member.model.save_raw("json").decode())
+            else:
+                line["weights"] = member.model.tolist()
+            lines.append(line)
+        facts = {name: getattr(self, name) for name in _FACTS}
+        write_text(folder / _HEAD, json.dumps({**facts, "members": lines}, indent=1))
+        table = pd.DataFrame({"group_id": self.folds.index.astype(str), "fold": self.folds.to_numpy()})
+        write_table(folder / _FOLDS, table, PU_FOLDS)
+
+    @classmethod
+    def load(cls, folder):
+        """Read a head from a folder."""
+        folder = Path(folder)
+        facts = json.loads((folder / _HEAD).read_text())
+        members = []
+        for k, line in enumerate(facts.pop("members")):
+            if facts["learner"] == "trees":
+                model = xgboost.Booster(model_file=folder / _TREES.format(k))
+            else:
+                model = np.array(line["weights"])
+            members.append(Member(Standard.from_lists(line["standard"]), model))
+        folds = read_table(folder / _FOLDS).set_index("group_id")["fold"]
+        return cls(**facts, members=members, folds=folds)
+
+
+def fit_head(train, search, expected, cfg):
+    """Fit a model a fold by either learner, choose one, and judge it.
+
+    Parameters
+    ----------
+    train, search, expected, cfg
+        As for `fit`.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    InputError
+        If a sample does not allow it.
+    """
+    if (train["role"] == DROPPED).all():
+        raise InputError(train["reason_role"].iloc[0] if len(train) else "the training sample is empty")
+    train, search = usable(train), usable(search)
+    names, rng = feature_names(cfg["bands"]), np.random.default_rng(cfg["seed"])
+    part = {
+        (role, tandem): train[(train["role"] == role) & (train["label"] == tandem)]
+        for role in ("train", "stop")
+        for tandem in (True, False)
+    }
+    _check(part, search)
+    sample = _sample(part["train", True], search, names, cfg, rng)
+    values = {key: feature_matrix(rows, names) for key, rows in part.items()}
+    prior = _prior(expected, sample, cfg, rng)
+    members, margins = {}, {}
+    for learner in LEARNERS:
+        rows = sample.values, sample.s, sample.fold
+        members[learner], held_out = cross_fit(*rows, prior["prior"], make_classifier(learner, cfg))
+        margins[learner] = _margins(members[learner], held_out[sample.s == 0], values)
+    # the simpler one, unless it is beaten
+    chosen = "trees" if gain(margins["trees"][0], margins["logistic"][0]).kept else "logistic"
+    plain = fit_plain(values["train", True], values["train", False], make_classifier(chosen, cfg))
+    margins["plain"] = _margins([plain], plain.margin(sample.values[sample.s == 0]), values)
+    verdict = _verdict(margins, chosen, prior["prior"])
+    report = {
+        **verdict,
+        **prior,
+        "tandems": {role: len(part[role, True]) for role in ("train", "stop")},
+        "targets": len(search),
+        "sensitivity": _sensitivity(sample, prior["label_frequency"], chosen, cfg),
+    }
+    used = verdict["kept"] or not cfg["guard"]
+    return Head(used, "" if used else _refusal(verdict), chosen, names, members[chosen], sample.folds, report)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Rows to learn from: tandems (s = 1), then targets (s = 0); and the fold of every row and field group."""
+
+    rows: pd.DataFrame
+    values: pd.DataFrame
+    s: np.ndarray
+    fold: np.ndarray
+
+    @property
+    def folds(self):
+        return pd.Series(self.fold, self.rows["group_id"], name="fold").groupby(level=0).first()
+
+
+def _sample(tandems, search, names, cfg, rng):
+    """A simulated tandem and a target of the same sky, or of groups that are linked, stand in one fold."""
+    rows = pd.concat([tandems.assign(cluster=tandems["group"]), search.assign(cluster="")], ignore_index=True)
+    s = np.repeat([1, 0], [len(tandems), len(search)])
+    splits = grouped_folds(s == 1, link_groups(rows, DEFAULTS["radius_arcmin"]), cfg["folds"], rng)
+    if len(splits) < LEAST_FOLDS:
+        raise InputError(
+            f"tandems or targets lie in {len(splits)} field groups alone; the pu head needs {LEAST_FOLDS}: enlarge the "
+            "sample"
+        )
+    fold = np.empty(len(rows), int)
+    for k, (_, outside) in enumerate(splits):
+        fold[outside] = k
+    values = pd.concat([feature_matrix(part, names) for part in (tandems, search)], ignore_index=True)
+    return _Sample(rows, values, s, fold)
+
+
+def _check(part, search):
+    least = {"train": LEAST_TRAIN, "stop": LEAST_STOP}
+    for (role, tandem), rows in part.items():
+        if len(rows) < least[role]:
+            raise InputError(
+                f"role {role} has {len(rows)} {'tandems' if tandem else 'contrasts'} with features; the pu head needs "
+                f"{least[role]}: enlarge the training sample (samples.train)"
+            )
+    if len(search) < LEAST_SEARCH:
+        raise InputError(
+            f"the search sample has {len(search)} targets with features; the pu head needs {LEAST_SEARCH}: search more "
+            "or leave the head out (heads)"
+        )
+
+
+def _prior(expected, sample, cfg, rng):
+    """Share of tandems among the targets, at most one half, and how it was found."""
+    if expected is not None and len(expected):
+        estimate, _ = prior_from_counts(expected, rng)
+    else:
+        x = Standard.of(sample.values)(sample.values)
+        classifier = make_classifier("logistic", cfg)
+        g = out_of_fold_g(classifier, x, sample.s, sample.fold, LeaveOneGroupOut())
+        margin = logit(np.clip(g, _EDGE, 1 - _EDGE))
+        # of the estimators the one that overestimates least where classes overlap
+        estimate = dedpul(margin[sample.s == 1], margin[sample.s == 0], rng)
+    known = bool(np.isfinite(estimate.alpha))
+    alpha = min(estimate.alpha if known else estimate.bound, 0.5)
+    frequency = case_control_frequency(int(sample.s.sum()), int((sample.s == 0).sum()), alpha)
+    facts = {"method": estimate.method, "is_upper_limit": not known, "reason": estimate.reason}
+    return {"prior": alpha, "label_frequency": frequency, "prior_from": facts}
+
+
+def _margins(members, of_targets, values):
+    """Margins of tandems of role stop and of targets, and of the same tandems and contrasts of role stop."""
+    tandems, contrasts = (np.mean([m.margin(values["stop", y]) for m in members], axis=0) for y in (True, False))
+    return (tandems, of_targets), (tandems, contrasts)
+
+
+def _verdict(margins, chosen, alpha):
+    (on_targets, on_contrasts), (plain, plain_on_contrasts) = margins[chosen], margins["plain"]
+    found = gain(on_targets, plain)
+    # against a constant the gain is what exceeds one half
+    paint = gain(on_contrasts, [np.zeros(len(margin)) for margin in on_contrasts])
+    s = np.repeat([1, 0], [len(margin) for margin in plain])
+    return {
+        "kept": found.kept and paint.kept,
+        "auroc": {name: true_auc(np.concatenate(both), s, alpha) for name, (both, _) in margins.items()},
+        "error_of_gain": found.error / (1 - alpha),
+        "auroc_on_contrasts": {"pu": paint.auc_candidate, "plain": float(placements(*plain_on_contrasts)[0].mean())},
+        "error_on_contrasts": paint.error,
+        "chosen": chosen,
+    }
+
+
+def _refusal(verdict):
+    area, contrasts = verdict["auroc"], verdict["auroc_on_contrasts"]
+    return (
+        f"its AUROC is {area[verdict['chosen']]:.3f} on targets, where simulated contrasts teach {area['plain']:.3f} "
+        f"(error of the difference {verdict['error_of_gain']:.3f}), and {contrasts['pu']:.3f} on simulated contrasts "
+        f"(error {verdict['error_on_contrasts']:.3f}); it is used where it beats the one and one half by the error"
+    )
+
+
+def _sensitivity(sample, frequency, learner, cfg):
+    """How the order of the targets changes if bright tandems in deep images are the likelier ones to be labelled."""
+    classifier, s = make_classifier(learner, cfg), sample.s
+    standard = Standard.of(sample.values)
+    x, context = standard(sample.values), scale(sample.rows[_CONTEXT].to_numpy(float))
+    propensity, _ = propensity_by_em(x, context, s, frequency)
+    g = out_of_fold_g(classifier, x, s, sample.fold, LeaveOneGroupOut())
+
+    def refit(e):
+        weight = np.where(s == 1, 1.0, unlabelled_weight(g, e))
+        return Member.of(standard, retrain(classifier, x, s, weight)).margin(sample.values[s == 0])
+
+    sweep = sensitivity_sweep(refit, propensity, s, frequency)
+    first = [set(np.argsort(-line, kind="stable")[:_TOP].tolist()) for line in sweep.scores]
+    return {
+        "context": _CONTEXT,
+        "strengths": sweep.strengths.tolist(),
+        "rank_spread_median": float(np.median(sweep.rank_spread)),
+        "rank_spread_largest": float(sweep.rank_spread.max()),
+        f"always_in_first_{_TOP}": len(set.intersection(*first)),
+    }

@@ -1,0 +1,122 @@
+"""The feature table as a matrix: its columns and rows, and how gaps are filled for models that cannot bear them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import StandardScaler
+
+from tandemlens.base.columns.features import COLUMNS
+from tandemlens.base.columns.registry import expand
+from tandemlens.base.errors import InputError
+from tandemlens.base.status import OK
+
+#: columns of the feature table that are no measurement, or grow with depth whatever is there
+_LEFT_OUT = ("target_id", "status", "reason", "n_segments", "n_arcs")
+#: what `placed` takes from a target table
+_PLACE = ["target_id", "ra", "dec", "group_id", "canvas"]
+
+
+def feature_names(bands):
+    """Features that a head looks at, in order.
+
+    Parameters
+    ----------
+    bands : list of str
+
+    Returns
+    -------
+    list of str
+    """
+    return [c.name for c in expand(COLUMNS, bands) if c.name not in _LEFT_OUT]
+
+
+def feature_matrix(features, names):
+    """Features as numbers, NaN where there is none.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame
+    names : list of str
+
+    Returns
+    -------
+    (n, k) pandas.DataFrame of float
+
+    Raises
+    ------
+    InputError
+        If a feature is missing.
+    """
+    missing = [name for name in names if name not in features]
+    if missing:
+        raise InputError(f"the feature table lacks {', '.join(missing)}; the head was fitted with other bands")
+    values = features[names].astype(float)
+    return values.where(np.isfinite(values))
+
+
+def usable(features):
+    """Rows with features, numbered anew; a target or training system without segments has none.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame
+        Feature table, or with its columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Those of status ok.
+    """
+    return features[features["status"] == OK].reset_index(drop=True)
+
+
+def placed(features, targets):
+    """Features with the place and the field group of their targets.
+
+    Parameters
+    ----------
+    features, targets : pandas.DataFrame
+        Of one sample.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Adds ra, dec (deg), group_id and canvas.
+    """
+    return features.merge(targets[_PLACE], on="target_id", validate="one_to_one")
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Fills gaps with the median (0 where all is missing) and gives every column mean 0 and scatter 1.
+
+    Parameters
+    ----------
+    fill, centre, spread : (k,) ndarray
+    """
+
+    fill: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, values):
+        """As the rows of `values`, (n, k) with NaN where missing, ask for."""
+        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+        scaler = StandardScaler().fit(imputer.fit_transform(values))
+        return cls(imputer.statistics_, scaler.mean_, scaler.scale_)
+
+    @classmethod
+    def from_lists(cls, saved):
+        """Inverse of `lists`."""
+        return cls(**{name: np.array(values, float) for name, values in saved.items()})
+
+    def lists(self):
+        """As lists, to be written as JSON."""
+        return {name: values.tolist() for name, values in vars(self).items()}
+
+    def __call__(self, values):
+        """Standardised features, (n, k) ndarray."""
+        values = np.asarray(values, float)
+        return (np.where(np.isnan(values), self.fill, values) - self.centre) / self.spread
