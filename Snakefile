@@ -13,6 +13,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/fuse.smk"
+include: "workflow/rules/ablation.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

@@ -61,7 +61,8 @@ def test_trees_are_shipped_where_they_beat_the_line(fitted):
 
 
 def test_the_simpler_one_is_shipped_where_they_tie():
-    features, labels, groups, roles = table(crossed=False)
+    # fewer systems than these allow eighty features that tell nothing only a ridge that halves the others too
+    features, labels, groups, roles = table(1800, crossed=False)
     head = fit_classic(features, labels, groups, roles, CFG)
     assert head.learner == "logistic"
     assert dict(zip(NAMES, head.weights, strict=True))["lw_max"] > 0.5

@@ -9,6 +9,7 @@ import yaml
 
 from places import ROOT
 from tandemlens.base.digest import import_closure
+from tandemlens.heads.declaration import read_declaration
 
 SCRIPTS = ROOT / "workflow/scripts"
 PACKAGE_OF = {
@@ -17,6 +18,9 @@ PACKAGE_OF = {
     "yaml": "pyyaml",
     "astropy_healpix": "astropy-healpix",
 }
+HEADS = sorted(
+    p.stem for p in (SCRIPTS / "tandemlens/heads").glob("*.py") if p.stem not in ("__init__", "declaration")
+)
 RULES = sorted(
     {
         pair
@@ -25,6 +29,12 @@ RULES = sorted(
     }
     # the survey names the script that fetches
     | {("envs/sky.yaml", f"sources/{path.name}") for path in (SCRIPTS / "sources").glob("*.py")}
+    # a head declares its environment, and its scripts bear its name
+    | {
+        (f"envs/{read_declaration(head, SCRIPTS).environment}.yaml", f"heads/{what}_{head}.py")
+        for head in HEADS
+        for what in ("fit", "score")
+    }
 )
 
 

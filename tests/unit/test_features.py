@@ -1,5 +1,7 @@
 """The feature row of a system: invariances of every feature, and what it says of known arrangements."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,18 +9,22 @@ import pytest
 from places import ROOT
 from tandemlens.base.columns.features import COLUMNS
 from tandemlens.base.columns.registry import expand
+from tandemlens.base.flags import NO_DATA
+from tandemlens.base.stack import Cutout, header_text, write_stack
 from tandemlens.base.tables import read_table, write_table
-from tandemlens.features.sequence import Bands, sequence_colours
-from tandemlens.features.table import _Z, _Sky, features_shard, system_features
+from tandemlens.base.wcs import tangent_wcs
+from tandemlens.features.behind import behind_features
+from tandemlens.features.sequence import Bands
+from tandemlens.features.table import _Sky, features_shard, system_features
 
-SED = str(ROOT / "resources/seds/elliptical.csv")
+SED, *YOUNG = (str(ROOT / f"resources/seds/{name}.csv") for name in ("elliptical", "spiral", "starburst"))
 BANDS = Bands(("g", "r", "i"), (4800, 6220, 7540), (1400, 1400, 1300))
 COLOUR = {"floor_mag": 0.03, "min_snr": 5, "max_segments": 8, "null_draws": 200}
 CFG = {"dz_min": 0.1, "z_max": 1.4, "radius_arcsec": 40, "colour": COLOUR, "seed": 1, "pixel_scale": 0.25}
 CFG |= {"bands": list(BANDS.names), "wavelength": list(BANDS.wavelength), "width": list(BANDS.width)}
-CFG |= {"filter": [None] * 3}
+CFG |= {"filter": [None] * 3, "extinction": [3.2, 2.2, 1.6]}
 TARGET = pd.Series({"z": 0.3, "richness": 40.0})
-SKY = _Sky(BANDS, SED, sequence_colours(SED, BANDS, _Z))
+SKY = _Sky(BANDS, SED)
 
 
 def system(seed=0, n_arcs=6, n_members=40):
@@ -107,8 +113,8 @@ def test_a_lensing_arrangement_looks_like_one():
 
 
 def test_every_feature_is_registered_and_within_its_range(tmp_path):
-    frame = pd.DataFrame([{"target_id": "t", "status": "ok", "reason": "", **features(system())}])
-    write_table(tmp_path / "f.parquet", frame, expand(COLUMNS, BANDS.names))
+    row = {"target_id": "t", "status": "ok", "reason": "", **features(system()), **behind_features(None)}
+    write_table(tmp_path / "f.parquet", pd.DataFrame([row]), expand(COLUMNS, BANDS.names))
 
 
 def test_a_system_without_segments_has_a_row(tmp_path):
@@ -118,16 +124,67 @@ def test_a_system_without_segments_has_a_row(tmp_path):
     assert np.isnan(row["s_color"])
 
 
+def images(rng, size=200):
+    """Noise, and 6 arcsec from the centre a point source with the colours of old stars at redshift 1."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    beam = np.exp(-((x - 24) ** 2 + y**2) / (2 * (4 / 2.3548) ** 2))
+    source = np.array([300.0, 900.0, 3000.0])[:, None, None] * beam / beam.sum()
+    flux = (source + rng.normal(0, 5, (3, size, size))).astype(np.float32)
+    wcs = header_text(tangent_wcs(30.0, 2.0, (size, size), CFG["pixel_scale"]))
+    psf = np.full((3, 1, 1), 1, np.float32)
+    extra = {"fwhm": np.float32(4 * CFG["pixel_scale"])}
+    return Cutout(BANDS.names, flux, np.full_like(flux, 25.0), np.zeros(flux.shape, np.uint16), psf, (wcs,) * 3, extra)
+
+
+def shard(folder, segments, measured, cutouts, z):
+    """Feature table of targets, with the tables and images that make it."""
+    split = [c for c in segments if c.startswith(("mag", "flux", "colour"))]
+    segments.drop(columns=split).to_parquet(folder / "segments.parquet")
+    segments[["target_id", "label", *split]].to_parquet(folder / "photometry.parquet")
+    measured.to_parquet(folder / "measure.parquet")
+    with write_stack(folder / "matched.h5", BANDS.names, (200, 200), 1) as stack:
+        for target_id, cutout in cutouts.items():
+            stack.append(target_id, cutout)
+    targets = pd.DataFrame({"target_id": measured["target_id"], "z": z, "richness": 40.0})
+    paths = {name: str(folder / f"{name}.parquet") for name in ("segments", "photometry", "measure")}
+    paths["stack"] = str(folder / "matched.h5")
+    features_shard(paths, targets, SED, YOUNG, str(folder / "f.parquet"), CFG, lambda done, total: None)
+    return read_table(folder / "f.parquet")
+
+
 def test_too_few_coloured_arcs_have_a_status(tmp_path):
-    frame = system(n_arcs=1)
-    split = [c for c in frame if c.startswith(("mag", "flux", "colour"))]
-    frame.drop(columns=split).to_parquet(tmp_path / "s.parquet")
-    frame[["target_id", "label", *split]].to_parquet(tmp_path / "p.parquet")
-    status = pd.DataFrame({"target_id": ["t-00000000", "u-00000000"], "status": ["ok", "masked"]})
-    status.to_parquet(tmp_path / "m.parquet")
-    targets = pd.DataFrame([{"target_id": t, "z": 0.3, "richness": 40.0} for t in status["target_id"]])
-    paths = [str(tmp_path / f"{n}.parquet") for n in "spm"]
-    features_shard(*paths, targets, SED, str(tmp_path / "f.parquet"), CFG, lambda done, total: None)
-    found = read_table(tmp_path / "f.parquet")
+    """A target whose measurement failed is no row, and needs no image."""
+    measured = pd.DataFrame({"target_id": ["t-00000000", "u-00000000"], "status": ["ok", "masked"], "ebv": 0.0})
+    cutouts = {"t-00000000": images(np.random.default_rng(0))}
+    found = shard(tmp_path, system(n_arcs=1), measured, cutouts, 0.3)
     assert list(found["status"]) == ["no_segments"]
     assert found["reason"][0].startswith("1 arc-like segments, fewer than two with S/N above 5")
+
+
+def test_images_are_searched_behind_every_lens_of_known_redshift(tmp_path):
+    """Dust is corrected for; a lost band is borne; without redshift or images there is nothing to say."""
+    plain = images(np.random.default_rng(0))
+    dim = (10 ** (-0.4 * 0.2 * np.array(CFG["extinction"])))[:, None, None].astype(np.float32)
+    dusty = replace(plain, flux=plain.flux * dim, variance=plain.variance * dim**2)
+
+    def without(bands):
+        lost = np.isin(BANDS.names, bands)[:, None, None] & np.ones(plain.mask.shape, bool)
+        masked = np.where(lost, NO_DATA, 0).astype(np.uint16)
+        return replace(plain, flux=plain.flux * ~lost, variance=np.where(lost, np.inf, 25.0), mask=masked)
+
+    cutouts = {"plain": plain, "dusty": dusty, "far": plain, "two": without(["r"]), "one": without(["g", "r"])}
+    names = list(cutouts)
+    segments = pd.concat([system().assign(target_id=name) for name in names], ignore_index=True)
+    measured = pd.DataFrame({"target_id": names, "status": "ok", "ebv": np.where(np.array(names) == "dusty", 0.2, 0.0)})
+    found = shard(tmp_path, segments, measured, cutouts, [0.3, 0.3, np.nan, 0.3, 0.3]).set_index("target_id")
+    behind = found[[c for c in found if c.startswith(("behind_", "red_", "blue_"))]]
+    assert found["tangential_alignment"].notna().all()
+    assert behind.loc[["far", "one"]].isna().all(axis=None)
+    # by its magnitude the source is near L* for old stars of redshift 1
+    assert behind.loc["plain", "red_peaks12"] == 1
+    assert behind.loc["plain", "red_snr12"] > 8
+    assert abs(behind.loc["plain", "red_bright12"]) < 1.5
+    np.testing.assert_allclose(behind.loc["dusty"], behind.loc["plain"], rtol=1e-3, atol=1e-3)
+    two = behind.loc["two"]
+    assert two.drop([c for c in two.index if "bright" in c or "second" in c or c == "behind_z"]).notna().all()
+    assert two["red_snr12"] > 5

@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from places import ROOT
-from tandemlens.base.columns.candidates import COLUMNS
+from tandemlens.base.columns.candidates import columns
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.manual import fill_manual
 from tandemlens.base.tables import read_table
@@ -16,6 +16,7 @@ from tandemlens.catalogue.figures import composite, rgb_bands
 from tandemlens.features.sequence import Bands, Sed, read_sed, second_sequence, sequence_colours, template_colours
 
 SEDS = {p.stem: str(p) for p in sorted((ROOT / "resources/seds").glob("*.csv"))}
+COLUMNS = columns(["colour", "classic", "fused"])
 GRIZ = Bands(tuple("griz"), (4800, 6220, 7540, 8690), (1400, 1400, 1300, 1050))
 
 

@@ -10,19 +10,22 @@ from trees import plant
 
 LIBRARY = "workflow/scripts/tandemlens"
 ROAD = ("targets", "render", "match", "segment", "measure", "features")
-RUN = {"fit_colour": 1, "catalogue": 1, "report": 1}
-#: the search of the small run has two shards, its training sample one
+#: the search of the small run has two shards, its training sample one; heads score both, and only targets are ranked
 SHARDS = 2
-#: what follows from other features of the training sample, and from other training systems
-LEARNT = {"fit_classic": 1, "score_classic": SHARDS}
-TRAINED = {"folds": 1, "simulation": 1, **LEARNT}
+ALL = SHARDS + 1
+#: what follows from other scores of any head
+FUSED = {"fuse": 1, "score_fused": SHARDS, "evaluate": 1, "evaluation_page": 1, "catalogue": 1, "report": 1}
+#: what follows from other segments or photometry of the search
+COLOUR = {"fit_colour": 1, "score_colour": ALL, **FUSED}
+#: what follows from other features of the training sample
+LEARNT = {"fit_classic": 1, "score_classic": ALL, **FUSED}
 #: what follows from another target list whose new rows lie in one shard
-LIST = {"simulation": 1, "expect": 1, "coverage": 1, "score_classic": 1}
+LIST = {"simulation": 1, "expect": 1, "coverage": 1, "score_classic": 1, **COLOUR}
 
 
-def jobs(*rules, shards=SHARDS, more=None):
-    """Jobs of the per-shard rules, and once the rules of the whole run."""
-    return {**dict.fromkeys(rules, shards), "score_colour": SHARDS, **RUN, **(more or {})}
+def jobs(*rules, shards=ALL, more=COLOUR):
+    """Jobs of the per-shard rules, and those of the rules that follow."""
+    return {**dict.fromkeys(rules, shards), **more}
 
 
 def test_a_finished_run_is_up_to_date(tree):
@@ -52,27 +55,37 @@ def test_comments_and_docstrings_rerun_nothing(tree):
 
 def test_editing_a_stage_reruns_it_and_what_follows(tree):
     tree.append(f"{LIBRARY}/image/photometry.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs("measure", "features", shards=SHARDS + 1, more=LEARNT)
+    assert tree.stale() == jobs("measure", "features", more={**COLOUR, **LEARNT})
 
 
-def test_editing_one_head_reruns_that_head(tree):
+def test_editing_one_head_reruns_that_head_and_what_ranks_by_it(tree):
     tree.append(f"{LIBRARY}/heads/colour.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs()
+    assert tree.stale() == COLOUR
 
 
 def test_editing_colour_reruns_features_and_heads(tree):
     tree.append(f"{LIBRARY}/features/colour.py", "\nEDITED = True\n")
-    assert tree.stale() == jobs("features", shards=SHARDS + 1, more=LEARNT)
+    assert tree.stale() == jobs("features", more={**COLOUR, **LEARNT})
 
 
-def test_editing_the_classic_head_reruns_that_head(tree):
+def test_editing_the_classic_head_reruns_that_head_and_what_ranks_by_it(tree):
     tree.append(f"{LIBRARY}/heads/classic.py", "\nEDITED = True\n")
     assert tree.stale() == LEARNT
 
 
-def test_editing_the_page_reruns_the_report(tree):
+def test_editing_a_head_that_the_run_does_not_have_reruns_nothing(tree):
+    tree.append(f"{LIBRARY}/heads/trend.py", "\nEDITED = True\n")
+    assert tree.stale() == {}
+
+
+def test_another_rate_of_false_discoveries_reruns_the_catalogue_alone(tree):
+    tree.configure(fusion={"fdr": 0.2})
+    assert tree.stale() == {"catalogue": 1, "report": 1}
+
+
+def test_editing_the_page_reruns_the_reports(tree):
     tree.append(f"{LIBRARY}/catalogue/page.py", "\nEDITED = True\n")
-    assert tree.stale() == {"report": 1, "simulation": 1}
+    assert tree.stale() == {"report": 1, "simulation": 1, "evaluation_page": 1}
 
 
 def test_swapping_two_values_is_seen(finished, tmp_path):
@@ -91,7 +104,7 @@ def test_changing_one_target_reruns_its_shard(tree):
 
 def test_adding_a_target_in_a_new_cell_adds_its_shard(tree):
     tree.append("targets.csv", "D,250.0,40.0,0.3,20\n")
-    assert tree.stale() == {**jobs(*ROAD, shards=1, more=LIST), "score_colour": SHARDS + 1}
+    assert tree.stale() == {**jobs(*ROAD, shards=1, more=LIST), "score_colour": ALL + 1, "score_fused": SHARDS + 1}
 
 
 def test_adding_a_target_to_a_cell_reruns_that_shard(tree):
@@ -99,11 +112,12 @@ def test_adding_a_target_to_a_cell_reruns_that_shard(tree):
     assert tree.stale() == jobs(*ROAD, shards=1, more=LIST)
 
 
-def test_a_line_of_a_class_reruns_its_sample_alone(tree):
+def test_a_line_of_a_class_reruns_its_sample_and_what_learns_from_it(tree):
     settings = yaml.safe_load((tree.folder / "small.yaml").read_text())
     settings["samples"]["train"]["simulate"]["members"] = {"count": 5}
     tree.configure(**settings)
-    assert tree.stale() == {**dict.fromkeys(ROAD[1:], 1), **TRAINED}
+    trained = {"folds": 1, "simulation": 1, **LEARNT, "score_colour": 1}
+    assert tree.stale() == jobs(*ROAD[1:], shards=1, more=trained)
 
 
 def test_a_line_of_a_class_that_is_not_drawn_reruns_nothing(tree):
@@ -136,6 +150,6 @@ def test_every_product_has_its_trail(finished):
         facts = json.loads(path.with_name(path.name + ".prov.json").read_text())
         assert facts["sha256"] == sha256(path)
         assert facts["code"]
-    for rule in (*ROAD, "score_colour"):
+    for rule in (*ROAD, "score_colour", "score_classic", "score_fused"):
         assert len(list((results / "logs" / rule / "search").glob("*.log"))) == SHARDS
         assert len(list((results / "benchmarks" / rule / "search").glob("*.jsonl"))) == SHARDS

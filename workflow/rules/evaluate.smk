@@ -31,6 +31,11 @@ rule evaluation_page:
         counts=rules.evaluate.output.counts,
         paired=rules.evaluate.output.paired,
         fusion=f"{RESULTS}/models/fusion",
+        ablation=(
+            f"{RESULTS}/evaluation/ablation.parquet"
+            if SETTINGS["ablation"]["run"]
+            else []
+        ),
         template="workflow/report/evaluation.html.j2",
     output:
         f"{RESULTS}/report/evaluation.html",

@@ -1,4 +1,5 @@
-# one pair of rules a head, from what its module declares; scripts are found by the head's name
+# one pair of rules a head, from what its module declares; the parameter names the script, because a script's path is read
+# when the job runs and the loop is over
 for head in HEADS:
 
     rule:
@@ -18,8 +19,9 @@ for head in HEADS:
         params:
             code=code(f"heads/fit_{head.name}"),
             cfg=head_settings(head),
+            head=head.name,
         script:
-            f"../scripts/heads/fit_{head.name}.py"
+            "../scripts/heads/fit_{params.head}.py"
 
     rule:
         name:
@@ -38,5 +40,6 @@ for head in HEADS:
         params:
             code=code(f"heads/score_{head.name}"),
             cfg=head_settings(head),
+            head=head.name,
         script:
-            f"../scripts/heads/score_{head.name}.py"
+            "../scripts/heads/score_{params.head}.py"

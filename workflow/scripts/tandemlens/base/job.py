@@ -82,7 +82,7 @@ def write_sidecar(output, snakemake, started):
         "versions": _versions(),
         "python": platform.python_version(),
         "host_class": f"{platform.system()} {platform.machine()}",
-        "device": "cpu",
+        "device": _device(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 3),
     }
@@ -125,8 +125,15 @@ def _git_state():
     return {"id": commit, "dirty": dirty}
 
 
+def _device():
+    """What the job computed on, without importing torch where it did not."""
+    torch = sys.modules.get("torch")
+    return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
+
+
 def _versions():
     wanted = ("numpy", "scipy", "pandas", "pyarrow", "astropy", "photutils", "sep", "h5py", "snakemake")
+    wanted += ("scikit-learn", "xgboost", "xgboost-cpu", "torch", "timm")
     out = {}
     for name in wanted:
         try:

@@ -68,7 +68,11 @@ def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, backgrou
         raise InputError(f"the catalogue has {len(frame)} rows for {len(targets)} targets; a stage doubled or lost one")
     meta = {"ranking": ranking, "survey": cfg["survey"], "frame": "ICRS"}
     if fusion is not None:
-        meta |= {"prevalence": f"{fusion.prevalence:.3g}", "prevalence_by": fusion.prevalence_by, "fdr": cfg["fdr"]}
+        meta |= {
+            "prevalence": f"{fusion.prevalence:.3g}",
+            "prevalence_by": fusion.prevalence_by,
+            "fdr": f"{cfg['fdr']:g}",
+        }
     wanted = columns(list(scores))
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
     progress(3, 3)

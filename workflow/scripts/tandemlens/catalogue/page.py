@@ -10,7 +10,7 @@ from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.registry import adjacent_pairs
 from tandemlens.base.stack import read_stack
 from tandemlens.base.status import STATUS
-from tandemlens.base.tables import read_table
+from tandemlens.base.tables import read_meta, read_table
 from tandemlens.catalogue import figures
 from tandemlens.image.segment import open_images
 
@@ -55,6 +55,8 @@ def write_page(
         ],
         rows=rows,
         counts=[(status, int(n), STATUS[status]) for status, n in counts.items()],
+        meta=read_meta(catalogue_path),
+        listed=int(catalogue["listed"].sum()) if "listed" in catalogue else 0,
         survey=cfg["survey"],
         release=cfg["release"],
         simulated=cfg["release"].lower().startswith("simulated"),
@@ -78,6 +80,7 @@ def page_template(path):
     # autoescape: names come from users' catalogues and may hold HTML.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = _number
+    environment.filters["small"] = _small
     return environment.from_string(Path(path).read_text(encoding="utf-8"))
 
 
@@ -87,6 +90,11 @@ def _number(value, digits=2):
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
+def _small(value):
+    """A number that may be tiny, with two digits."""
+    return "–" if not np.isfinite(value) else f"{value:.2g}"
+
+
 def _plain(row):
     """A row with NaN of text columns as empty text."""
     return {
@@ -94,7 +102,9 @@ def _plain(row):
     }
 
 
-_TEXT = frozenset(("chosen", "population", "tandem_name", "reason", "bands", "release", "flags", "stage"))
+_TEXT = frozenset(
+    ("chosen", "population", "classic_by", "drivers", "tandem_name", "reason", "bands", "release", "flags", "stage")
+)
 
 
 def _shard_cards(wanted, matched, images, segments, photometry, cfg, done, progress):

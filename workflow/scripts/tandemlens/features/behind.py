@@ -232,10 +232,11 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
     sigma = beam / 2.3548
     smooth, noise, typical = [], [], []
     for f, v, ok in zip(flux, variance, valid, strict=True):
-        v = np.where(ok, v, 0.0)
-        smooth.append(gaussian_filter(np.where(ok, f - sigma_clipped_stats(sampled(f, ok), maxiters=3)[1], 0.0), sigma))
+        level = sigma_clipped_stats(sampled(f, ok), maxiters=3)[1]
+        # what one band lacks is taken from all: galaxies of the lens cancel beside a hole too
+        smooth.append(gaussian_filter(np.where(everywhere, f - level, 0.0), sigma))
         # white noise through a Gaussian; what the correlation adds is measured below
-        noise.append(gaussian_filter(v, sigma / np.sqrt(2)) / (4 * np.pi * sigma**2))
+        noise.append(gaussian_filter(np.where(everywhere, v, 0.0), sigma / np.sqrt(2)) / (4 * np.pi * sigma**2))
         typical.append(np.sqrt(np.median(v[ok])))
     smooth, noise = np.array(smooth), np.array(noise)
     scatter = (_COLOUR_SCATTER * np.maximum(smooth, 0)) ** 2

@@ -26,6 +26,7 @@ from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.fusers import grouped_folds
 from tandemlens.learn.matrix import feature_matrix, feature_names
+from tandemlens.learn.resample import paired_difference
 
 DECLARATION = Declaration(
     name="classic",
@@ -219,7 +220,7 @@ class Classic:
         return cls(booster=booster, **line, **facts)
 
 
-def fit_classic(features, labels, groups, roles, cfg, storage=None):
+def fit_classic(features, labels, groups, roles, cfg, storage=None, names=None):
     """Fit trees and logistic regression, and choose.
 
     Parameters
@@ -235,6 +236,8 @@ def fit_classic(features, labels, groups, roles, cfg, storage=None):
         Section ``classic`` of the settings, and ``bands`` and ``seed``.
     storage : str, optional
         SQLite file in which the search for hyperparameters is kept and resumed.
+    names : list of str, optional
+        Features to look at; all by default.
 
     Returns
     -------
@@ -245,7 +248,7 @@ def fit_classic(features, labels, groups, roles, cfg, storage=None):
     InputError
         If labels, groups or roles do not allow it.
     """
-    names = feature_names(cfg["bands"])
+    names = feature_names(cfg["bands"]) if names is None else names
     values, labels, groups, roles = (
         feature_matrix(features, names),
         _labels(labels),
@@ -376,22 +379,14 @@ def _as_line(pipeline):
     }
 
 
-def _choose(scores, labels, groups, rng, draws=500):
-    """Trees only if their AUROC is larger by more than twice the error of the difference, over groups."""
+def _choose(scores, labels, groups, rng):
+    """Trees only if their AUROC is larger in 95 per cent of the draws of groups."""
     areas = {learner: float(roc_auc_score(labels, s)) for learner, s in scores.items()}
-    names, place = np.unique(groups, return_inverse=True)
-    rows = [np.flatnonzero(place == k) for k in range(len(names))]
-    differences = []
-    for _ in range(draws):
-        drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
-        if 0 < labels[drawn].sum() < len(drawn):
-            differences.append(
-                roc_auc_score(labels[drawn], scores["trees"][drawn])
-                - roc_auc_score(labels[drawn], scores["logistic"][drawn])
-            )
-    error = float(np.std(differences)) if differences else np.inf
-    better = areas["trees"] - areas["logistic"] > 2 * error
-    return "trees" if better else "logistic", {"auroc": areas, "error_of_difference": error}
+    if len(np.unique(groups)) < 2:
+        return "logistic", {"auroc": areas}
+    found = paired_difference(scores["trees"], scores["logistic"], labels, "auroc", rng, groups)
+    interval = [found["low"], found["high"]]
+    return "trees" if found["low"] > 0 else "logistic", {"auroc": areas, "difference": interval}
 
 
 def _inner(labels, groups, seed):

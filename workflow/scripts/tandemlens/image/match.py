@@ -62,7 +62,8 @@ def match_system(cutout, target_id, cfg, cache=None):
     """Bring the bands of one system onto one grid and one PSF.
 
     The grid is that of a band whose pixels already fit it, else north up around the first usable band's centre; the
-    target PSF is that of the usable band of largest FWHM.
+    target PSF is that of the usable band of largest FWHM. Without a common PSF every band keeps its own, and no band is
+    refused for its kernel.
 
     Parameters
     ----------
@@ -70,14 +71,15 @@ def match_system(cutout, target_id, cfg, cache=None):
     target_id : str
         Seeds the blank apertures.
     cfg : dict
-        As for `match_shard`.
+        As for `match_shard`; ``common_psf`` is true where it is not given.
     cache : dict, optional
         Kernels of PSF pairs already seen.
 
     Returns
     -------
     matched : Cutout
-        With the extras fwhm, band_fwhm (arcsec), kernel_residual, noise_radius (pixel) and noise_factor.
+        With the extras fwhm (of the worst band), band_fwhm (arcsec), kernel_residual, noise_radius (pixel) and
+        noise_factor.
     facts : list of dict
         One a band.
 
@@ -95,14 +97,16 @@ def match_system(cutout, target_id, cfg, cache=None):
         broken = [b for b, w, u in zip(cutout.bands, widths, used, strict=True) if u and not np.isfinite(w)]
         raise DataError("bad_psf", f"band {', '.join(broken)}: the PSF image never falls to half its peak")
     worst = int(np.nanargmax(widths))
-    kernels, residual = _kernels(on_grid.psf, used, worst, cache)
+    common = cfg.get("common_psf", True)
+    target = np.where(common, worst, np.arange(len(used)))
+    kernels, residual = _kernels(on_grid.psf, used, target, cache)
     refused = used & (residual > cfg["max_residual"])
     used = used & ~refused
     _need_two(cutout, used, cfg, residual)
     matched = _convolve(on_grid, kernels, used)
     factors = _measure_noise(matched, kernels, used, cfg, target_id)
-    # The centre in use: all bands that are left have the PSF of the worst one.
-    matched.psf[used] = on_grid.psf[worst]
+    # The centre in use: bands that were convolved have the PSF of the worst one.
+    matched.psf[used] = on_grid.psf[target[used]]
     scale = cfg["pixel_scale"]
     matched.extra.update(
         fwhm=np.float32(widths[worst] * scale),
@@ -182,15 +186,17 @@ def _psf_on_grid(psf, mapping):
     return centre_psf(np.maximum(flux.astype(float), 0)) if flux.sum() > 0 else psf
 
 
-def _kernels(psf, used, worst, cache):
+def _kernels(psf, used, target, cache):
+    """Kernel from the PSF of every band to that of its target band, None for itself, and what they leave."""
     kernels, residual = [None] * len(psf), np.full(len(psf), np.nan)
     for k in np.flatnonzero(used):
-        if k == worst:
+        aim = psf[target[k]]
+        if k == target[k]:
             residual[k] = 0.0
             continue
-        key = hashlib.blake2b(psf[k].tobytes() + psf[worst].tobytes(), digest_size=16).digest()
+        key = hashlib.blake2b(psf[k].tobytes() + aim.tobytes(), digest_size=16).digest()
         if key not in cache:
-            cache[key] = matching_kernel(psf[k].astype(float), psf[worst].astype(float))
+            cache[key] = matching_kernel(psf[k].astype(float), aim.astype(float))
         kernels[k], residual[k] = cache[key]
     return kernels, residual
 

@@ -19,13 +19,15 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK
 from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.learn.calibrate import Calibrator, fit_calibrator
-from tandemlens.learn.fusers import Fuser
-from tandemlens.learn.fusion import choose_fusion
+from tandemlens.learn.fusers import Fuser, fit_fuser
+from tandemlens.learn.fusion import BASELINE, choose_fusion
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.prior_estimate import prior_from_counts
 
 log = logging.getLogger("tandemlens")
 _FILE = "fusion.json"
+#: groups of either class in role fuse without which fusers are not compared: they tune by folds within folds
+_LEAST_GROUPS = 4
 #: roles that no head was fitted to
 UNSEEN = ("calibrate", "fuse", "test")
 #: facts of a system that its evaluation asks for
@@ -149,7 +151,7 @@ def fit_fusion(scores, systems, kinds, settings, rng, prevalence=(None, "")):
     Raises
     ------
     InputError
-        If a role has too few systems.
+        If a role lacks tandems or others.
     """
     fusing, calibrating = (np.flatnonzero(systems["role"] == role) for role in ("fuse", "calibrate"))
     silent = [name for name in kinds if not len(fusing) or scores[name].iloc[fusing].isna().all()]
@@ -158,13 +160,19 @@ def fit_fusion(scores, systems, kinds, settings, rng, prevalence=(None, "")):
         raise InputError(f"no head has a score for any of the {len(fusing)} systems of role fuse; nothing is fused")
     heads, labels = scores[list(kinds)], systems["label"].to_numpy(bool)
     groups = systems["group"].to_numpy()
-    chosen = choose_fusion(heads.iloc[fusing], labels[fusing], groups[fusing], rng, kinds, settings["fusers"])
-    fused, truth = chosen.fuser.fuse(heads.iloc[calibrating]), labels[calibrating]
+    per_class = [len(np.unique(groups[fusing][labels[fusing] == kind])) for kind in (False, True)]
+    if min(per_class) < _LEAST_GROUPS:
+        both = np.concatenate([fusing, calibrating])
+        fuser, report = _equal_weights(heads.iloc[both], labels[both], groups[both], rng, kinds)
+    else:
+        chosen = choose_fusion(heads.iloc[fusing], labels[fusing], groups[fusing], rng, kinds, settings["fusers"])
+        fuser, report = chosen.fuser, chosen.report
+    fused, truth = fuser.fuse(heads.iloc[calibrating]), labels[calibrating]
     calibrator = fit_calibrator(fused, truth, settings["calibration"])
     prior = float(truth.mean())
     value, source = prevalence if prevalence[0] else (prior, "the training sample: nothing is known of the survey")
     fusion = Fusion(
-        chosen.fuser,
+        fuser,
         calibrator,
         fit_calibrator(fused, truth, "venn_abers"),
         np.sort(fused[~truth]).tolist(),
@@ -172,7 +180,16 @@ def fit_fusion(scores, systems, kinds, settings, rng, prevalence=(None, "")):
         value,
         source,
     )
-    return fusion, chosen.report
+    return fusion, report
+
+
+def _equal_weights(heads, labels, groups, rng, kinds):
+    """Equal weights, where role fuse is too small to compare anything: the roles fuse and calibrate tell the scales."""
+    fuser = fit_fuser(BASELINE, heads, labels, groups, rng, kinds)
+    note = f"nothing compared, fewer than {_LEAST_GROUPS} groups of a class; scales from the roles fuse and calibrate"
+    row = {c.name: np.nan for c in FUSERS_COMPARED if c.dtype == "float64"}
+    row |= {"kind": BASELINE, "beats_equal": False, "chosen": True, "weights": fuser.weights, "note": note}
+    return fuser, pd.DataFrame([row])
 
 
 def survey_prevalence(stated, expected, rng):

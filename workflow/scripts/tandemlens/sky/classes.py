@@ -161,8 +161,11 @@ def seen_members(scene, second):
     int
         0 where fewer than two are strongly lensed, whatever is seen of one.
     """
-    strong = scene.lensed_images(second.galaxies)[0]["strong"].to_numpy()
-    chosen = [g for g, s in zip(second.galaxies, strong, strict=True) if s]
+    hopeful = scene.worth_a_look(second.galaxies)
+    if len(hopeful) < LEAST_MEMBERS:
+        return 0
+    strong = scene.lensed_images(hopeful)[0]["strong"].to_numpy()
+    chosen = [g for g, s in zip(hopeful, strong, strict=True) if s]
     return sum(_snr(scene, g) > LEAST_SNR for g in chosen) if len(chosen) >= LEAST_MEMBERS else 0
 
 

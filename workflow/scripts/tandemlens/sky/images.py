@@ -56,6 +56,33 @@ def point_images(lens, grid, alpha, efficiency, sources):
     return owner[order], images[order], gain[order]
 
 
+def may_be_strong(grid, alpha, slopes, efficiency, sources, least_gain):
+    """Which point sources may be multiply imaged or magnified that much: a quick look at the grid alone.
+
+    Parameters
+    ----------
+    grid, alpha, efficiency, sources
+        As for `point_images`.
+    slopes : (4, n, n) ndarray
+        Derivatives of alpha_x along y and x, and of alpha_y along y and x, as from `numpy.gradient`.
+    least_gain : float
+        A source with one triangle of the grid counts if its gain there is more than half of this.
+
+    Returns
+    -------
+    (m,) bool ndarray
+    """
+    longest, step = np.sqrt((alpha**2).sum(0).max()), grid[1] - grid[0]
+    out = np.ones(len(sources), bool)
+    for k, (bend, source) in enumerate(zip(efficiency, sources, strict=True)):
+        found = _triangles_around(grid, alpha, bend, source, bend * longest)
+        if len(found) == 1:
+            column, row = np.clip(np.rint((found[0] - grid[0]) / step).astype(int), 0, len(grid) - 1)
+            xy, xx, yy, yx = bend * slopes[:, row, column]
+            out[k] = np.abs((1 - xx) * (1 - yy) - xy * yx) < 2 / least_gain
+    return out
+
+
 def magnification(lens, efficiency, places):
     """Signed magnification of points, from the exact Jacobian.
 

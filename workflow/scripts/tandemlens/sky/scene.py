@@ -1,6 +1,7 @@
 """One simulated line of sight: a cluster, perhaps another behind it, the field, and what the lens makes of them."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,14 @@ from tandemlens.base.cosmology import efficiency, kpc_per_arcsec
 from tandemlens.base.errors import DataError
 from tandemlens.sky.field import draw_field
 from tandemlens.sky.halo import draw_lens
-from tandemlens.sky.images import critical_lines, eigenvalues, einstein_radius, lens_map, point_images
+from tandemlens.sky.images import (
+    critical_lines,
+    eigenvalues,
+    einstein_radius,
+    lens_map,
+    may_be_strong,
+    point_images,
+)
 from tandemlens.sky.lens import DeflectionField, Lens
 from tandemlens.sky.planes import TwoPlanes
 from tandemlens.sky.population import draw_centre, draw_members
@@ -168,6 +176,27 @@ class Scene:
         stretched = (summary["gain"] > _LEAST_GAIN) & (summary["stretch"] >= _LEAST_STRETCH)
         summary["strong"] = (summary["n_images"] > 1) | stretched
         return summary, images[_IMAGES]
+
+    def worth_a_look(self, galaxies):
+        """Galaxies behind the lens that may be strongly lensed, as far as the grid tells.
+
+        Parameters
+        ----------
+        galaxies : sequence of Galaxy
+
+        Returns
+        -------
+        list of Galaxy
+        """
+        bends = np.array([efficiency(self.lens.z, g.z) for g in galaxies])
+        places = np.array([(g.x, g.y) for g in galaxies]).reshape(-1, 2)
+        hopeful = may_be_strong(self.site.axis, self.alpha, self.slopes, bends, places, _LEAST_GAIN)
+        return [g for g, keep in zip(galaxies, hopeful & (bends > 0), strict=True) if keep]
+
+    @cached_property
+    def slopes(self):
+        """Derivatives of the deflection on the site's grid, (4, n, n)."""
+        return np.array([d for a in self.alpha for d in np.gradient(a, self.site.scale)])
 
     def curves(self, z):
         """Einstein radius and critical lines.

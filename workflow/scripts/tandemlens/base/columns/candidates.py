@@ -23,6 +23,8 @@ FROM_FEATURES = (
     "lambda_bg",
     "lambda_bg_sigma",
     "lambda_bg_z",
+    "behind_match",
+    "behind_z",
 )
 #: how sure the catalogue is of a target, where the heads are fused
 LISTED = [

@@ -111,3 +111,20 @@ TABLES = {
     "counts": COUNTS,
     "paired": PAIRED,
 }
+
+#: one row per component and figure of merit
+ABLATION = [
+    Column("component", "str", "", "what the ranking is measured with and without"),
+    Column("metric", "str", "", "figure of merit (tandemlens.learn.metrics); of brier and ece less is better"),
+    Column("with", "float64", "", "value with it; NaN where it cannot be had, as told in the note"),
+    Column("without", "float64", "", "value without it"),
+    Column("difference", "float64", "", "with - without"),
+    Column("low", "float64", "", "lower end of its 95 per cent interval, by paired bootstrap over groups"),
+    Column("high", "float64", "", "upper end"),
+    Column("p_value", "float64", "", "two-sided, for no difference; not corrected for the number of rows", 0, 1),
+    Column("n_pos", "int64", "", "tandems among the test systems", 0),
+    Column("n_neg", "int64", "", "other test systems", 0),
+    Column("n_groups", "int64", "", "groups that were resampled", 0),
+    Column("expected", "str", "", "what the founding sketch expected; empty where it says nothing"),
+    Column("note", "str", "", "how the component was taken away, or why it could not be measured"),
+]

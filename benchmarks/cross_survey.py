@@ -1,0 +1,70 @@
+"""A classic head trained in one simulated survey and tried in others, against one trained and tried in the first.
+
+Run from the root of the project on the products of one run a survey (see `benchmarks/rotations.py`):
+
+    PYTHONPATH=workflow/scripts:benchmarks python benchmarks/cross_survey.py RESULTS:SURVEY RESULTS:OTHER ...
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+from rotations import rotations, sample
+
+from tandemlens.heads.classic import fit_classic
+from tandemlens.learn.metrics import tpr_at_fpr
+from tandemlens.learn.resample import summarise
+
+BANDS = ["g", "r", "i", "z"]
+FIXED = {"max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5, "reg_lambda": 2, "rounds": 2000, "patience": 50}
+CFG = {**FIXED, "constraints": True, "trials": 0, "bands": BANDS, "threads": 2}
+DRAWS = 1000
+
+
+def scored(frame, head):
+    """Scores, NaN for systems without segments."""
+    return np.where(frame["status"] == "ok", head.score(frame), np.nan)
+
+
+def table(frame, scores):
+    """Figures of merit with intervals over groups."""
+    found = summarise(scores, frame["label"], np.random.default_rng(1), frame["group_id"].to_numpy())
+    return found[found["metric"].isin(("auroc", "tpr_at_fpr_0.1", "tpr_at_fpr_0.03"))]
+
+
+def main():
+    """One rotation of the first survey trains; all its rotations tell the value within the survey."""
+    home, *others = (sample(*word.split(":")) for word in sys.argv[1:])
+    group, roles = rotations(home, 5, 1)
+    own, away = np.full(len(home), np.nan), [np.zeros(len(o)) for o in others]
+    for k in range(roles.shape[1]):
+        head = fit_classic(home, home["label"], group, roles[:, k], {**CFG, "seed": k})
+        test = roles[:, k] == "test"
+        own[test] = scored(home[test], head)
+        # the mean over heads that saw different parts of the first survey
+        away = [sum_ + scored(o, head) / roles.shape[1] for sum_, o in zip(away, others, strict=True)]
+    print(
+        pd.concat(
+            [table(f, s).assign(survey=w) for f, s, w in zip([home, *others], [own, *away], sys.argv[1:], strict=True)]
+        )
+        .round(3)
+        .to_string()
+    )
+    rng = np.random.default_rng(2)
+    for frame, scores, word in zip(others, away, sys.argv[2:], strict=True):
+        ratios = [_tpr(rng, frame, scores) / _tpr(rng, home, own) for _ in range(DRAWS)]
+        low, high = np.nanquantile(ratios, (0.025, 0.975))
+        ratio = tpr_at_fpr(scores, frame["label"], 0.03) / tpr_at_fpr(own, home["label"], 0.03)
+        print(f"{word}: TPR at FPR 0.03 over that within {sys.argv[1]}: {ratio:.2f} (95 % {low:.2f}-{high:.2f})")
+
+
+def _tpr(rng, frame, scores):
+    """TPR at FPR 0.03 of groups drawn with replacement."""
+    code, names = pd.factorize(frame["group_id"])
+    rows = [np.flatnonzero(code == k) for k in range(len(names))]
+    drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
+    return tpr_at_fpr(scores[drawn], frame["label"].to_numpy()[drawn], 0.03)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+# what a run without PSF matching has of the same shards; the table tells if that is not all
+UNMATCHED_RUN = SETTINGS["ablation"]["others"]["psf_matching"]
+UNMATCHED = {
+    product: [
+        path
+        for shard in sorted(SHARDS.get("train", {}))
+        if UNMATCHED_RUN
+        and Path(path := f"{UNMATCHED_RUN}/{SURVEY_NAME}/train/{shard}/{file}").exists()
+    ]
+    for product, file in (
+        ("unmatched_features", "features.parquet"),
+        ("unmatched_colour", "scores/colour.parquet"),
+    )
+}
+# the head classic is fitted anew
+SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "classic"}
+
+
+rule ablation:
+    input:
+        **UNMATCHED,
+        **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
+        folds=f"{RESULTS}/training/folds.parquet",
+        systems=per_shard("systems.parquet", "train"),
+        features=per_shard("features.parquet", "train"),
+        fusion=f"{RESULTS}/models/fusion",
+        expected="resources/expected_gains.csv",
+    output:
+        f"{RESULTS}/evaluation/ablation.parquet",
+    log:
+        f"{RESULTS}/logs/ablation.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ablation.jsonl"
+    conda:
+        "../../envs/learn.yaml"
+    threads: 2
+    params:
+        code=code("ablation"),
+        cfg={
+            "classic": {**SETTINGS["classic"], "trials": 0},
+            "calibration": SETTINGS["fusion"]["calibration"],
+            "heads": SCORED,
+            "bands": BANDS,
+            "seed": SETTINGS["seed"],
+        },
+    script:
+        "../scripts/ablation.py"
