@@ -29,23 +29,28 @@ from tandemlens.learn.folds import assign_folds
 from tandemlens.learn.fuse import fit_fusion
 from tandemlens.learn.prior import shift_prior
 
-KINDS = {"colour": "pvalue", "classic": "real"}
+KINDS = {"colour": "pvalue", "classic": "log_odds"}
 SHARES = {"train": 0.6, "stop": 0.1, "calibrate": 0.15, "fuse": 0.15, "test": 0.0}
 
 
 def sample(results, survey):
-    """Systems of the training sample with place, features, seeing and the chance of the colour head."""
+    """Systems of the training sample with place, features and seeing."""
     road = Path(results) / survey / "train"
 
     def table(name):
-        return pd.concat([read_table(p) for p in sorted(road.glob(f"*/{name}.parquet"))], ignore_index=True)
+        return pd.concat(map(read_table, sorted(road.glob(f"*/{name}.parquet"))), ignore_index=True)
 
     frame = table("systems").drop(columns=["z", "richness"])
     for name, columns in (("targets", ["ra", "dec", "group_id"]), ("measure", ["fwhm"])):
         frame = frame.merge(table(name)[["target_id", *columns]], on="target_id", validate="one_to_one")
     frame = frame.merge(table("features"), on="target_id", how="left")
-    colour = table("scores/colour")[["target_id", "p_chance"]]
-    return frame.merge(colour, on="target_id", how="left").assign(survey=survey)
+    return frame.assign(survey=survey)
+
+
+def chances(results, survey, target_ids):
+    """Chance of the colour head."""
+    paths = sorted((Path(results) / survey / "train").glob("*/scores/colour.parquet"))
+    return pd.concat(map(read_table, paths)).set_index("target_id")["p_chance"].reindex(target_ids).to_numpy()
 
 
 def rotations(frame, n_folds, seed):
@@ -105,6 +110,7 @@ def main():
     bands, seed, out = settings["samples"]["search"]["bands"], settings["seed"], Path(given.out)
     out.mkdir(parents=True, exist_ok=True)
     frame = sample(given.results, given.survey)
+    frame["p_chance"] = chances(given.results, given.survey, frame["target_id"])
     group, roles = rotations(frame, given.folds, seed)
     if given.images:
         write_images(out, given, frame, roles, bands)

@@ -197,7 +197,6 @@ def test_held_out_systems_are_written(tmp_path):
     [
         ({"role": "test"}, "no head has a score for any of the 0 systems of role fuse"),
         ({"label": False}, "give both lenses"),
-        ({"group": "one"}, "a class has systems in 1 group"),
     ],
 )
 def test_what_cannot_be_fused_says_why_and_scores_nothing(tmp_path, change, said):
@@ -215,6 +214,20 @@ def test_what_cannot_be_fused_says_why_and_scores_nothing(tmp_path, change, said
     found = read_table(tmp_path / "fused.parquet")
     assert list(found["target_id"]) == ["a", "b"]
     assert found[["fused", "probability"]].isna().all(axis=None)
+
+
+def test_too_few_groups_to_compare_give_equal_weights(tmp_path):
+    facts, scores = systems(240)
+    few = (facts["role"] == "fuse") & (facts.index >= 36)
+    facts = facts.assign(role=facts["role"].mask(few, "test"))
+    saved, held_out, _ = write(tmp_path, facts, scores)
+    assert facts["group"][facts["role"] == "fuse"].nunique() == 3
+    assert saved["used"]
+    assert saved["fuser"]["weights"] == dict.fromkeys(KINDS, 0.5)
+    assert held_out["probability"].notna().all()
+    report = read_table(tmp_path / "model/report.parquet")
+    assert list(report["kind"]) == ["equal"]
+    assert report["note"][0].startswith("nothing compared, fewer than 4 groups of a class")
 
 
 def test_no_calibration_systems_leave_the_heads_unfused(tmp_path):

@@ -251,7 +251,7 @@ def test_sources_of_one_redshift_make_a_second_cluster():
     row = behind_features(look(sky))
     assert row["behind_n12"] == pytest.approx(5, abs=0.5)
     assert row["behind_n6"] == 0
-    assert (row["red_peaks12"], row["red_field"]) == (5, 2)
+    assert (row["red_peaks12"], row["red_field"], row["red_blobs"]) == (5, 2, 5)
 
 
 @pytest.mark.parametrize("turn", ["rows", "columns", "transposed", "turned"])

@@ -18,9 +18,7 @@ PACKAGE_OF = {
     "yaml": "pyyaml",
     "astropy_healpix": "astropy-healpix",
 }
-HEADS = sorted(
-    p.stem for p in (SCRIPTS / "tandemlens/heads").glob("*.py") if p.stem not in ("__init__", "declaration")
-)
+HEADS = sorted(p.stem for p in (SCRIPTS / "tandemlens/heads").glob("*.py") if p.stem not in ("__init__", "declaration"))
 RULES = sorted(
     {
         pair

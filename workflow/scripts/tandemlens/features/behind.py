@@ -27,8 +27,8 @@ _NAMES = [c.name for c in COLUMNS if c.name.startswith(("behind_", "red_", "blue
 _STEP = {"red": 0.05, "blue": 0.15}
 #: what is nearer to the lens than this has its colours, within their scatter
 _DZ_MIN = 0.12
-#: i-band absolute magnitude of an L* galaxy of old stars at redshift 0.1 (Blanton et al. 2003, ApJ 592, 819)
-_M_STAR, _Z_STAR, _ANCHOR = -22.0, 0.1, 7600.0
+#: i-band absolute magnitude of an L* galaxy at redshift 0.1 (Blanton et al. 2003, ApJ 592, 819, for H0 = 70)
+_M_STAR, _Z_STAR, _ANCHOR = -21.6, 0.1, 7600.0
 #: scatter of colours of galaxies of the lens, gradients and errors of the PSF included, as a fraction of the flux
 _COLOUR_SCATTER = 0.04
 #: a central galaxy whose colours are farther from those of old stars at its redshift is none, or a blend; mag
@@ -164,6 +164,9 @@ class Contrast:
     templates : Templates
         Of the t spectra that are told from the lens.
     snr : (t, y, x) float32 ndarray
+        The scatter of the lens's colours is part of its error, in proportion to all light there.
+    plain : (t, y, x) float32 ndarray
+        The same by the noise alone, on one scale for all spectra: it tells which of them fits best where something is.
     flux : (t, y, x) float32 ndarray, nJy
         Anchor-band flux of a point source there.
     radius : (y, x) ndarray, arcsec
@@ -176,6 +179,7 @@ class Contrast:
 
     templates: Templates
     snr: np.ndarray
+    plain: np.ndarray
     flux: np.ndarray
     radius: np.ndarray
     valid: np.ndarray
@@ -240,7 +244,7 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
         typical.append(np.sqrt(np.median(v[ok])))
     smooth, noise = np.array(smooth), np.array(noise)
     scatter = (_COLOUR_SCATTER * np.maximum(smooth, 0)) ** 2
-    told, snr, amplitude = [], [], []
+    told, snr, plain, amplitude, excesses = [], [], [], [], []
     for k, behind in enumerate(templates.flux):
         w = blind_weights(lens, behind, np.array(typical))
         if w is None:
@@ -252,11 +256,14 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
         error = np.sqrt((white * excess) ** 2 + np.tensordot(w**2, scatter, 1))
         told.append(k)
         snr.append(np.where(everywhere, image / error, 0).astype(np.float32))
+        plain.append(np.where(everywhere, image / white, 0).astype(np.float32))
+        excesses.append(excess)
         amplitude.append((image * 4 * np.pi * sigma**2).astype(np.float32))
     if not told:
         return None
     kept = Templates(*(a[told] for a in (templates.kind, templates.z, templates.flux, templates.star)))
-    return Contrast(kept, np.array(snr), np.array(amplitude), radius, everywhere, beam, scale)
+    plain = np.array(plain) / np.float32(np.median(excesses))
+    return Contrast(kept, np.array(snr), plain, np.array(amplitude), radius, everywhere, beam, scale)
 
 
 def peaks(found):
@@ -276,14 +283,17 @@ def peaks(found):
     best = found.snr.max(0)
     apart = max(int(0.7 * found.beam), 2)
     row, column = peak_local_max(best, min_distance=apart, threshold_abs=_LEAST_SNR, exclude_border=3).T
-    profile = found.snr[:, row, column]
+    significance = best[row, column]
+    # bright sources are flat on top where the scatter of colours is in the error
+    row, column = _climb(found.plain.max(0), row, column, apart)
+    profile = found.plain[:, row, column]
     which = profile.argmax(0)
     flux = np.maximum(found.flux[which, row, column], 1e-3)
     table = pd.DataFrame(
         {
             "kind": found.templates.kind[which],
             "z": found.templates.z[which],
-            "snr": profile.max(0),
+            "snr": significance,
             "radius": found.radius[row, column],
             "bright": found.templates.star[which] - (31.4 - 2.5 * np.log10(flux)),
         }
@@ -291,6 +301,16 @@ def peaks(found):
     red = profile[found.templates.kind == "red"]
     top = np.maximum(red.max(0, initial=0.0), 1e-3)
     return table, np.exp(-0.5 * ((1 - red / top) / _SAME) ** 2)
+
+
+def _climb(image, row, column, reach):
+    """The brightest pixel within so many pixels of every place."""
+    step = np.arange(-reach, reach + 1)
+    down, right = (m.ravel() for m in np.meshgrid(step, step, indexing="ij"))
+    rows = np.clip(row[:, None] + down, 0, image.shape[0] - 1)
+    columns = np.clip(column[:, None] + right, 0, image.shape[1] - 1)
+    top = image[rows, columns].argmax(1)
+    return np.take_along_axis(rows, top[:, None], 1)[:, 0], np.take_along_axis(columns, top[:, None], 1)[:, 0]
 
 
 def behind_features(found):

@@ -31,7 +31,7 @@ from tandemlens.learn.resample import paired_difference
 DECLARATION = Declaration(
     name="classic",
     score="classic",
-    kind="real",
+    kind="log_odds",
     bands=2,
     fit_on={"run": ("folds",), "train": ("systems", "features")},
     score_on=("features",),

@@ -36,7 +36,7 @@ from tandemlens.learn.pu import case_control_frequency, out_of_fold_g, placement
 DECLARATION = Declaration(
     name="pu",
     score="pu",
-    kind="real",
+    kind="log_odds",
     bands=2,
     fit_on={
         "run": ("folds", "expected"),

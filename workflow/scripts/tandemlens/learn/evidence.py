@@ -13,7 +13,13 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit, ndtri
 
 #: what a score may be, and where it must lie
-SCORE_KINDS = {"probability": (0, 1), "pvalue": (0, 1), "anomaly": (-np.inf, np.inf), "real": (-np.inf, np.inf)}
+SCORE_KINDS = {
+    "probability": (0, 1),
+    "pvalue": (0, 1),
+    **dict.fromkeys(("log_odds", "anomaly", "real"), (-np.inf, np.inf)),
+}
+#: log odds are believed to this standard deviation of their slope, until enough systems tell another
+_SLOPE_ERROR = 0.5
 _P_EDGE = 1e-6
 _MOST_KNOTS = 1001
 #: systems of average behaviour added to each class when the share of missing scores is compared
@@ -62,7 +68,7 @@ class Scale:
     ----------
     kind : str
         ``probability``: logit, clipped at 1e-6. ``pvalue``: -log10 p, capped at 6; a small p speaks for a lens.
-        ``anomaly``: probit of the rank among non-lenses. ``real``: standardised on non-lenses.
+        ``log_odds``: as it is. ``anomaly``: probit of the rank among non-lenses. ``real``: standardised on non-lenses.
     mean, spread : float
         Of the scores of training non-lenses.
     null : Ranks
@@ -85,6 +91,8 @@ class Scale:
             return logit(np.clip(values, _P_EDGE, 1 - _P_EDGE))
         if self.kind == "pvalue":
             return -np.log10(np.maximum(values, _P_EDGE))
+        if self.kind == "log_odds":
+            return np.asarray(values, float)
         if self.kind == "anomaly":
             return ndtri(self.null(values))
         return (values - self.mean) / self.spread
@@ -124,7 +132,7 @@ class Head:
         scale = Scale.of(negative if len(negative) else np.zeros(1), kind)
         slope = offset = 0.0
         if len(positive) and len(negative):
-            slope, offset = _platt(scale(values[seen]), labels[seen], free=kind == "anomaly")
+            slope, offset = _platt(scale(values[seen]), labels[seen], kind)
             offset -= np.log(labels.sum() / (~labels).sum())
         head = cls(scale, slope, offset, _missing_evidence(seen, labels))
         return replace(head, ranks=Ranks.of(head.evidence(values)))
@@ -147,10 +155,10 @@ class Head:
         return {"evidence": lambda e: e, "rank": self.ranks, "probability": expit}[what](evidence)
 
 
-def logistic(x, target, lam, free):
+def logistic(x, target, lam, free, expected=0.0):
     """Intercept and weights of an L2-logistic regression with bounds, which scikit-learn's does not know.
 
-    Minimises ``sum_i [ln(1 + exp z_i) - y_i z_i] + lam/2 w.w`` with ``z = intercept + x.w``.
+    Minimises ``sum_i [ln(1 + exp z_i) - y_i z_i] + lam/2 |w - expected|^2`` with ``z = intercept + x.w``.
 
     Parameters
     ----------
@@ -160,6 +168,8 @@ def logistic(x, target, lam, free):
     lam : float
     free : (h,) ndarray of bool
         Weights that may be negative.
+    expected : float
+        What the weights are shrunk to.
 
     Returns
     -------
@@ -170,9 +180,9 @@ def logistic(x, target, lam, free):
 
     def loss(theta):
         z = theta[0] + x @ theta[1:]
-        error, ridge = expit(z) - target, lam * np.r_[0, theta[1:]]
-        value = np.logaddexp(0, z).sum() - target @ z + ridge @ theta / 2
-        return value / n, (np.r_[error.sum(), error @ x] + ridge) / n
+        error, away = expit(z) - target, np.r_[0, theta[1:] - expected]
+        value = np.logaddexp(0, z).sum() - target @ z + lam * away @ away / 2
+        return value / n, (np.r_[error.sum(), error @ x] + lam * away) / n
 
     bounds = [(None, None), *((None if f else 0, None) for f in free)]
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
@@ -189,10 +199,12 @@ def _missing_evidence(seen, labels):
     return float(np.log(lens / other))
 
 
-def _platt(x, labels, free):
+def _platt(x, labels, kind):
     """Slope and offset of the log odds, with the softened targets of Platt (1999)."""
     positive, negative = labels.sum(), (~labels).sum()
     target = np.where(labels, (positive + 1) / (positive + 2), 1 / (negative + 2))
     center, spread = x.mean(), x.std() or 1.0
-    offset, (slope,) = logistic((x[:, None] - center) / spread, target, 0.0, np.array([free]))
+    # in units of the spread the slope of log odds is the spread itself
+    lam = 1 / (_SLOPE_ERROR * spread) ** 2 if kind == "log_odds" else 0.0
+    offset, (slope,) = logistic((x[:, None] - center) / spread, target, lam, np.array([kind == "anomaly"]), spread)
     return float(slope / spread), float(offset - slope * center / spread)
