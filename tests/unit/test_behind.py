@@ -75,16 +75,16 @@ def test_flux_of_the_lens_follows_its_colours():
 
 
 def test_magnitude_of_a_typical_galaxy(tmp_path):
-    """-22 at z = 0.1, fainter beyond; a flat spectrum that does not evolve has a closed form."""
+    """-21.6 at z = 0.1, fainter beyond; a flat spectrum that does not evolve has a closed form."""
     z = np.array([0.1, 0.3, 0.7, 1.2])
     modulus = COSMOLOGY.distmod(z).value
     real = star_magnitude(OLD, z, GRIZ, ANCHOR)
-    assert real[0] == pytest.approx(modulus[0] - 22)
+    assert real[0] == pytest.approx(modulus[0] - 21.6)
     assert (np.diff(real) > 0.5).all()
     wave = np.linspace(1000, 12000, 3000)
     np.savetxt(tmp_path / "flat.csv", np.c_[wave, 1e6 / wave**2], "%.9g", ",", header="wavelength,flux", comments="")
     # flux per Hz: magnified by 1 + z in frequency, dimmed by the luminosity distance
-    wanted = modulus - 22 - 2.5 * np.log10((1 + z) / 1.1)
+    wanted = modulus - 21.6 - 2.5 * np.log10((1 + z) / 1.1)
     np.testing.assert_allclose(star_magnitude(str(tmp_path / "flat.csv"), z, GRIZ, ANCHOR), wanted, atol=1e-3)
 
 
@@ -189,7 +189,7 @@ def test_a_red_source_is_found_where_it_is(found):
     row = table.iloc[near[0]]
     assert row["radius"] == pytest.approx(away, abs=SCALE)
     red = found.templates.kind == "red"
-    row_at, column_at = np.unravel_index(found.snr[red].max(0).argmax(), (SIZE, SIZE))
+    row_at, column_at = np.unravel_index(found.plain[red].max(0).argmax(), (SIZE, SIZE))
     assert abs(row_at - SIZE // 2 + 40) <= 1
     assert abs(column_at - SIZE // 2 - 20) <= 1
     z = found.templates.z[red]
@@ -215,7 +215,6 @@ def test_blue_sources_are_no_red_ones(found):
     assert row["radius"] == pytest.approx(np.hypot(30, 55) * SCALE, abs=SCALE)
 
 
-@pytest.mark.xfail(reason="above S/N 8 the colour scatter of a peak's own light decides its place and redshift")
 @pytest.mark.parametrize(("kind", "z"), [("red", 0.8), ("red", 1.0), ("red", 1.2), ("blue", 1.1)])
 def test_redshift_and_magnitude_of_a_bright_source(kind, z):
     """By noise alone these spectra are told apart: at S/N 60 to 120 the best one is right by 0.1 in 95 per cent."""
@@ -251,7 +250,7 @@ def test_sources_of_one_redshift_make_a_second_cluster():
     row = behind_features(look(sky))
     assert row["behind_n12"] == pytest.approx(5, abs=0.5)
     assert row["behind_n6"] == 0
-    assert (row["red_peaks12"], row["red_field"], row["red_blobs"]) == (5, 2, 5)
+    assert (row["red_peaks12"], row["red_field"], row["red_blobs"]) == (5, 3, 5)
 
 
 @pytest.mark.parametrize("turn", ["rows", "columns", "transposed", "turned"])
