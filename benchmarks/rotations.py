@@ -30,7 +30,7 @@ from tandemlens.learn.fuse import fit_fusion
 from tandemlens.learn.prior import shift_prior
 
 KINDS = {"colour": "pvalue", "classic": "log_odds"}
-SHARES = {"train": 0.6, "stop": 0.1, "calibrate": 0.15, "fuse": 0.15, "test": 0.0}
+SHARES = {"train": 0.6, "stop": 0.1, "calibrate": 0.18, "fuse": 0.12, "test": 0.0}
 
 
 def sample(results, survey):
@@ -87,7 +87,8 @@ def rotate(frame, group, roles, settings, bands, seed):
         # log odds are one scale for all rotations
         scores.loc[test, "fused"] = fusion.calibrator.log_odds(fused)
         scores.loc[test, "classic"] = heads.loc[test, "classic"]
-        reports.append(report.assign(weights=[json.dumps(w) for w in report["weights"]], rotation=k))
+        notes = f"rotation {k}: " + report["note"]
+        reports.append(report.assign(weights=[json.dumps(w) for w in report["weights"]], note=notes))
         shipped.append((head.learner, fusion.fuser.kind, head.report["auroc"]))
         print(k, *shipped[-1], flush=True)
     scores["colour"] = -np.log10(scores["colour"])

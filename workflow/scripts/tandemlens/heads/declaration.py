@@ -12,6 +12,7 @@ SHARD_PRODUCTS = {
     **{name: f"{name}.parquet" for name in ("targets", "systems", "segments", "photometry", "measure", "features")},
     "cutouts": "cutouts.h5",
     "matched": "matched.h5",
+    "stamps": "stamps.h5",
 }
 SURVEY_PRODUCTS = ("sequence",)
 

@@ -12,6 +12,7 @@ from astropy.wcs.utils import proj_plane_pixel_area
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.stack import read_stack
+from tandemlens.image.stamps import overlap
 
 #: systems from which the noise of a band is taken
 _NOISE_SYSTEMS = 200
@@ -55,8 +56,8 @@ class Framing:
         centre = grids[int(np.argmin(scales))].all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0)
         for band, (grid, scale) in enumerate(zip(grids, scales, strict=True)):
             x, y = grid.all_world2pix(*centre, 0)
-            rows = _overlap(shape[0], float(y), self.side_arcsec / scale, self.pixels)
-            columns = _overlap(shape[1], float(x), self.side_arcsec / scale, self.pixels)
+            rows = overlap(shape[0], float(y), self.side_arcsec / scale, self.pixels)
+            columns = overlap(shape[1], float(x), self.side_arcsec / scale, self.pixels)
             valid = cutout.mask[band] == 0
             area = rows @ valid @ columns.T
             seen = area > 1e-6
@@ -64,14 +65,6 @@ class Framing:
             variance = rows**2 @ np.where(valid, cutout.variance[band], 0.0) @ (columns**2).T
             out[0, band][seen], out[1, band][seen] = flux[seen] / area[seen], variance[seen] / area[seen] ** 2
         return out[0], out[1]
-
-
-def _overlap(n, centre, side, bins):
-    """Length of every pixel of a row of n that falls in every one of equal bins around a centre, (bins, n)."""
-    edges = centre + side * (np.arange(bins + 1) / bins - 0.5)
-    pixels = np.arange(n)
-    low, high = np.maximum(edges[:-1, None], pixels - 0.5), np.minimum(edges[1:, None], pixels + 0.5)
-    return np.maximum(high - low, 0)
 
 
 def noise_levels(paths, bands, framing, wanted):

@@ -97,5 +97,42 @@ TREND = [
     Column("trend_by", "str", "", "trend, hawkes, mean (without guard only), or none where the head is not used"),
 ]
 
+#: one row per target that the anomaly head looked at
+ANOMALY = [
+    Column("target_id", "str", "", "target"),
+    Column(
+        "anomaly",
+        "float64",
+        "",
+        "rank among held-out simulated non-lenses of how unlike those it is; NaN if the head was not trained",
+        0,
+        1,
+    ),
+    Column("anomaly_by", "str", "", "how that is measured (tandemlens.learn.detectors), or none"),
+]
+
+#: one row per target of the stamps
+MIL = [
+    Column("target_id", "str", "", "target"),
+    Column(
+        "mil",
+        "float64",
+        "",
+        "log odds of a tandem by attention over its stamps, both classes weighed alike if so set; NaN if the head was "
+        "not trained or the target has no stamp",
+    ),
+    Column("mil_by", "str", "", "encoder of the stamps, or none where there is no score"),
+    Column("attention", "str", "", "label:attention of every segment, the largest first; label 0 is the centre"),
+]
+
 #: columns of `scores/{head}.parquet`
-OF = {"colour": COLOUR, "classic": CLASSIC, "pu": PU, "trend": TREND, "baseline": BASELINE, "fused": FUSED}
+OF = {
+    "colour": COLOUR,
+    "classic": CLASSIC,
+    "pu": PU,
+    "trend": TREND,
+    "baseline": BASELINE,
+    "fused": FUSED,
+    "anomaly": ANOMALY,
+    "mil": MIL,
+}

@@ -1,0 +1,15 @@
+"""Stamps of a shard's segments."""
+
+from tandemlens.base.job import job
+from tandemlens.base.tables import read_table
+from tandemlens.features.stamps import stamps_shard
+
+with job(snakemake) as progress:
+    given = snakemake.input
+    stamps_shard(
+        {name: given[name] for name in ("stack", "images", "segments", "measure")},
+        read_table(given.targets),
+        snakemake.output[0],
+        snakemake.params.cfg,
+        progress,
+    )

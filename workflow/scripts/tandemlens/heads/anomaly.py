@@ -1,0 +1,226 @@
+"""The anomaly head: how unlike all simulated non-lenses a system is, whatever it may be instead.
+
+It has seen no tandem, and so may find one that no simulation foresaw; satellite trails and mergers it finds as well.
+The Mahalanobis distance on the feature table is used unless neighbours or a hypersphere find classes that were left out
+of the training better, by more than the error.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.columns.scores import ANOMALY
+from tandemlens.base.errors import InputError
+from tandemlens.base.tables import write_table
+from tandemlens.heads.declaration import Declaration
+from tandemlens.learn.classifier import reproducible
+from tandemlens.learn.detectors import HypersphereSettings, as_double, fit_detector, restore_detector
+from tandemlens.learn.evidence import Ranks
+from tandemlens.learn.folds import DROPPED
+from tandemlens.learn.hypersphere import effective_rank
+from tandemlens.learn.left_out import LEAST_TRAIN, NonLenses, choose_detector, find_left_out
+from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, usable
+from tandemlens.learn.pu import placements
+
+DECLARATION = Declaration(
+    name="anomaly",
+    score="anomaly",
+    kind="anomaly",
+    bands=2,
+    fit_on={"run": ("folds",), "train": ("systems", "features")},
+    score_on=("features",),
+    environment="deep",
+)
+log = logging.getLogger("tandemlens")
+#: fewest non-lenses by which scores become ranks
+LEAST_STOP = 10
+_HEAD, _DETECTOR, _NONE, _AUTO = "anomaly.json", "detector.safetensors", "none", "auto"
+_FACTS = ("by", "reason", "names", "report")
+
+
+def fit(table, model_dir, cfg):
+    """Choose and fit a detector on the non-lenses of role train, with ranks from those of role stop.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `tandemlens.learn.sample.training_table`.
+    model_dir : str
+        Gets ``anomaly.json`` and ``detector.safetensors``. Where the sample is too small, a head that scores nothing
+        and says why.
+    cfg : dict
+        Section ``anomaly`` of the settings, and ``bands``, ``seed`` and ``threads``.
+
+    Raises
+    ------
+    InputError
+        If features of an encoder are asked for.
+    """
+    if cfg["features"] == "encoder":
+        raise InputError(
+            "anomaly.features is encoder, but no stage brings features of an encoder to this head; set it to table"
+        )
+    try:
+        with reproducible(torch.device("cpu"), cfg["threads"]):
+            head = fit_head(table, cfg)
+    except InputError as error:
+        log.warning("the anomaly head is not trained: %s", error)
+        head = Head(reason=str(error))
+    head.save(model_dir)
+
+
+def score(features, model_dir, out_path):
+    """Score a shard.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame
+        Feature table of the shard; only rows of status ok are scored.
+    model_dir : str
+        As written by `fit`.
+    out_path : str
+        scores/anomaly.parquet.
+    """
+    head, rows = Head.load(model_dir), usable(features)
+    out = pd.DataFrame({"target_id": rows["target_id"], "anomaly": np.nan, "anomaly_by": head.by})
+    if head.by != _NONE and len(rows):
+        with reproducible(torch.device("cpu"), 1):
+            out["anomaly"] = head.score(rows)
+    write_table(out_path, out.astype({"target_id": "str", "anomaly_by": "str"}), ANOMALY)
+
+
+@dataclass
+class Head:
+    """A fitted head, or the reason why there is none.
+
+    Parameters
+    ----------
+    by : str
+        Of `tandemlens.learn.detectors.METHODS`; none if it does not score.
+    reason : str
+        Why not.
+    names : list of str
+        Features.
+    report : dict
+        What was compared, and how training went.
+    standard : tandemlens.learn.matrix.Standard
+    null : tandemlens.learn.evidence.Ranks
+        Of the distances of held-out non-lenses.
+    detector : Hypersphere or Neighbours
+    """
+
+    by: str = _NONE
+    reason: str = ""
+    names: list = field(default_factory=list)
+    report: dict = field(default_factory=dict)
+    standard: Standard | None = None
+    null: Ranks | None = None
+    detector: torch.nn.Module | None = None
+
+    def distance(self, features):
+        """Distances, (n,) ndarray, of rows with features from the training sample, as the detector measures them."""
+        return self.detector.score(self.standard(feature_matrix(features, self.names)))
+
+    def score(self, features):
+        """Ranks, (n,) ndarray in (0, 1), of rows with features among held-out non-lenses."""
+        return self.null(self.distance(features))
+
+    def save(self, folder):
+        """Write the head into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {name: getattr(self, name) for name in _FACTS}
+        if self.detector is not None:
+            facts |= {"standard": self.standard.lists(), "null": asdict(self.null)}
+            state = {name: value.contiguous() for name, value in self.detector.state_dict().items()}
+            with atomic_path(folder / _DETECTOR) as temporary:
+                save_file(state, temporary)
+        write_text(folder / _HEAD, json.dumps(facts, indent=1))
+
+    @classmethod
+    def load(cls, folder):
+        """Read a head from a folder."""
+        folder = Path(folder)
+        facts = json.loads((folder / _HEAD).read_text())
+        if "standard" not in facts:
+            return cls(**facts)
+        facts |= {"standard": Standard.from_lists(facts["standard"]), "null": Ranks(**facts["null"])}
+        return cls(**facts, detector=restore_detector(facts["by"], load_file(folder / _DETECTOR)))
+
+
+def fit_head(table, cfg):
+    """Compare the detectors, and fit the one that is chosen.
+
+    Parameters
+    ----------
+    table, cfg
+        As for `fit`.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    InputError
+        If the sample does not allow it.
+    """
+    if (table["role"] == DROPPED).all():
+        raise InputError(table["reason_role"].iloc[0] if len(table) else "the training sample is empty")
+    used = usable(table[table["role"].isin(("train", "stop"))])
+    lens, names = used["label"].to_numpy(bool), feature_names(cfg["bands"])
+    sample = _non_lenses(used[~lens], names)
+    settings = HypersphereSettings(**{f.name: cfg[f.name] for f in fields(HypersphereSettings)})
+    scores, refused = find_left_out(sample, settings, cfg["seed"])
+    held_out = sample.classes[sample.held_out], sample.groups[sample.held_out]
+    chosen, compared = choose_detector(scores, refused, *held_out)
+    by = chosen if cfg["method"] == _AUTO else cfg["method"]
+    standard = Standard.of(sample.values[sample.train])
+    x = standard(sample.values[sample.train])
+    head = Head(by=by, names=names, standard=standard)
+    head.detector = fit_detector(by, x, settings, np.random.default_rng(cfg["seed"]))
+    null = head.distance(sample.values[sample.held_out])
+    head.null = Ranks.of(null)
+    head.report = {
+        "chosen": chosen,
+        **compared,
+        "refused": refused,
+        "non_lenses": {"train": len(x), "stop": len(null)},
+        "training": _training(head.detector, x),
+        "auroc_tandem": _area_of_tandems(head, used[lens & (used["role"] == "stop").to_numpy()], null),
+    }
+    return head
+
+
+def _non_lenses(used, names):
+    roles = used["role"].to_numpy(object)
+    for role, least in (("train", LEAST_TRAIN), ("stop", LEAST_STOP)):
+        count = int((roles == role).sum())
+        if count < least:
+            raise InputError(
+                f"role {role} has {count} non-lenses with features; the anomaly head needs {least}: enlarge the "
+                "training sample (samples.train)"
+            )
+    classes, groups = (used[name].to_numpy(object).astype(str) for name in ("class", "group"))
+    return NonLenses(feature_matrix(used, names), classes, groups, roles == "train", roles == "stop")
+
+
+def _training(detector, x):
+    """First and last loss of a network, and in how many dimensions it keeps the sample; nothing where there is none."""
+    if not detector.losses:
+        return {}
+    with torch.no_grad():
+        kept = effective_rank(detector.network(as_double(x)))
+    return {"first_loss": detector.losses[0], "last_loss": detector.losses[-1], "effective_rank": kept}
+
+
+def _area_of_tandems(head, tandems, null):
+    """Area under the ROC curve of held-out tandems, told and not used; None without any."""
+    return float(placements(head.distance(tandems), null)[0].mean()) if len(tandems) else None
