@@ -30,7 +30,7 @@ from tandemlens.learn.fuse import fit_fusion
 from tandemlens.learn.prior import shift_prior
 
 KINDS = {"colour": "pvalue", "classic": "log_odds"}
-SHARES = {"train": 0.6, "stop": 0.1, "calibrate": 0.18, "fuse": 0.12, "test": 0.0}
+SHARES = {"train": 0.68, "stop": 0.08, "calibrate": 0.14, "fuse": 0.1, "test": 0.0}
 
 
 def sample(results, survey):
@@ -102,7 +102,7 @@ def main():
     parser.add_argument("survey")
     parser.add_argument("out")
     parser.add_argument("--config", default="config/examples/campaign.yaml")
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--baseline", help="scores of benchmarks/rotations_baseline.py")
     given = parser.parse_args()

@@ -1,10 +1,10 @@
 rule fuse:
     input:
+        **head_tables("train"),
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),
         measured=per_shard("measure.parquet", "train"),
         expected=f"{RESULTS}/catalogue/expected.parquet" if CAN_EXPECT else [],
-        **head_tables("train"),
     output:
         model=directory(f"{RESULTS}/models/fusion"),
         held_out=f"{RESULTS}/evaluation/held_out.parquet",
@@ -29,9 +29,9 @@ rule fuse:
 
 rule score_fused:
     input:
+        **{h.name: f"{ROAD}/{{shard}}/scores/{h.name}.parquet" for h in HEADS},
         model=f"{RESULTS}/models/fusion",
         features=f"{ROAD}/{{shard}}/features.parquet",
-        **{h.name: f"{ROAD}/{{shard}}/scores/{h.name}.parquet" for h in HEADS},
     output:
         f"{ROAD}/{{shard}}/scores/fused.parquet",
     log:

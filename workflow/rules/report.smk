@@ -1,5 +1,6 @@
 rule catalogue:
     input:
+        **head_tables("search"),
         targets=targets_of("search"),
         tandems=(
             in_data(SETTINGS["tandems"]["catalogue"])
@@ -11,7 +12,6 @@ rule catalogue:
         segment=per_shard("segment.parquet"),
         measure=per_shard("measure.parquet"),
         features=per_shard("features.parquet"),
-        **head_tables("search"),
         fused=per_shard("scores/fused.parquet") if LEARNS else [],
         fusion=f"{RESULTS}/models/fusion" if LEARNS else [],
     output:

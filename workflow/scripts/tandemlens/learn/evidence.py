@@ -18,8 +18,9 @@ SCORE_KINDS = {
     "pvalue": (0, 1),
     **dict.fromkeys(("log_odds", "anomaly", "real"), (-np.inf, np.inf)),
 }
-#: log odds are believed to this standard deviation of their slope, until enough systems tell another
-_SLOPE_ERROR = 0.5
+#: slope of the evidence that a score is believed to have until enough systems tell another: log odds are what they say,
+#: anything else is nothing; with its standard deviation, per unit of the transformed score
+_SLOPE, _SLOPE_ERROR = {"probability": 1.0, "log_odds": 1.0}, 0.5
 _P_EDGE = 1e-6
 _MOST_KNOTS = 1001
 #: systems of average behaviour added to each class when the share of missing scores is compared
@@ -204,7 +205,7 @@ def _platt(x, labels, kind):
     positive, negative = labels.sum(), (~labels).sum()
     target = np.where(labels, (positive + 1) / (positive + 2), 1 / (negative + 2))
     center, spread = x.mean(), x.std() or 1.0
-    # in units of the spread the slope of log odds is the spread itself
-    lam = 1 / (_SLOPE_ERROR * spread) ** 2 if kind == "log_odds" else 0.0
-    offset, (slope,) = logistic((x[:, None] - center) / spread, target, lam, np.array([kind == "anomaly"]), spread)
+    # in units of the spread a slope of 1 is the spread itself
+    lam, expected = 1 / (_SLOPE_ERROR * spread) ** 2, _SLOPE.get(kind, 0.0) * spread
+    offset, (slope,) = logistic((x[:, None] - center) / spread, target, lam, np.array([kind == "anomaly"]), expected)
     return float(slope / spread), float(offset - slope * center / spread)
