@@ -17,7 +17,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.scores import CLASSIC
@@ -48,6 +48,8 @@ CONSTRAINTS = {
 #: strengths of the ridge that inner cross-validation chooses from
 _RIDGES = 10.0 ** np.arange(-4, 3)
 _INNER_FOLDS = 4
+#: standardised features of the ridge end here
+_BOUND = 4.0
 #: fewest positives in the training and in the early-stopping groups
 LEAST_TRAIN, LEAST_STOP = 10, 2
 _LEARNERS = ("trees", "logistic")
@@ -125,7 +127,7 @@ class Classic:
         trees or logistic.
     booster : xgboost.Booster
     weights, centre, spread, fill : (feature,) ndarray
-        Of the logistic regression: on standardised features, whose missing values are filled.
+        Of the logistic regression: on standardised features within +-4, whose missing values are filled.
     intercept : float
     report : dict
         What was tried and how it did.
@@ -179,7 +181,7 @@ class Classic:
 
     def _standardised(self, values):
         values = values.to_numpy(float)
-        return (np.where(np.isnan(values), self.fill, values) - self.centre) / self.spread
+        return _bounded((np.where(np.isnan(values), self.fill, values) - self.centre) / self.spread)
 
     def save(self, folder):
         """Write the head.
@@ -361,12 +363,17 @@ def _logistic(values, labels, groups, seed):
         Cs=_RIDGES, cv=folds, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0.0,), use_legacy_attributes=False
     )
     filled = SimpleImputer(strategy="median", keep_empty_features=True)
-    return make_pipeline(filled, StandardScaler(), ridge).fit(values, labels)
+    return make_pipeline(filled, StandardScaler(), FunctionTransformer(_bounded), ridge).fit(values, labels)
+
+
+def _bounded(standardised):
+    """A line knows no bounds: one feature of an artefact would outdo all others."""
+    return np.clip(standardised, -_BOUND, _BOUND)
 
 
 def _as_line(pipeline):
     """Numbers of a fitted pipeline."""
-    imputer, scaler, ridge = (step for _, step in pipeline.steps)
+    imputer, scaler, _, ridge = (step for _, step in pipeline.steps)
     return {
         "weights": ridge.coef_[0],
         "intercept": float(ridge.intercept_[0]),
