@@ -53,7 +53,7 @@ def test_targets_teach_what_simulated_contrasts_cannot(shifted, tmp_path):
     report = json.loads((folder / "pu.json").read_text())["report"]
     assert report["kept"]
     area = report["auroc"]
-    assert area[report["chosen"]] > area["plain"] + 0.1
+    assert area[report["chosen"]] > area["plain"] + 0.04
     assert 0.5 < report["auroc_on_contrasts"]["pu"] < report["auroc_on_contrasts"]["plain"]
     score(targets_of(search), features_of(search), folder, tmp_path / "pu.parquet")
     scores = read_table(tmp_path / "pu.parquet")

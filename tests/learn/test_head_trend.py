@@ -30,8 +30,8 @@ CFG = {
     "least_jump": 0.005,
 }
 #: enough steps for the mean prediction to tell
-TRAINED = {"learning_rate": 0.02, "steps": 30}
-TANDEM = {"lw_max": 1.2, "x2": 1.5}
+TRAINED = {"learning_rate": 0.006, "steps": 30}
+TANDEM = {"lw_max": 1.8, "x2": 2.2}
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_scripts_ask_for_no_more_than_is_declared(name):
 
 @pytest.mark.parametrize("name", ["nonsense", "declaration"])
 def test_a_head_that_there_is_not_is_refused(name):
-    with pytest.raises(SettingsError, match=f"config.heads: {name} is no head; use some of baseline, classic, colour"):
+    with pytest.raises(SettingsError, match=f"config.heads: {name} is no head; use some of anomaly, baseline, classic"):
         read_declaration(name, SCRIPTS)
 
 
@@ -70,8 +70,8 @@ def test_a_head_that_there_is_not_is_refused(name):
             "asks for sample known; ",
         ),
         (
-            "DECLARATION = Declaration(name='odd', score='odd', kind='real', bands=2, score_on=('expected', 'stamps'))",
-            "asks for expected, stamps; ",
+            "DECLARATION = Declaration(name='odd', score='odd', kind='real', bands=2, score_on=('expected', 'pixels'))",
+            "asks for expected, pixels; ",
         ),
     ],
 )

@@ -220,7 +220,10 @@ def learns_from(head):
     shards = {
         f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s) for s, p in asked if s != "run"
     }
-    return {**run, **shards}
+    # weights learnt without labels, where a head asks for them
+    pretrained = SETTINGS[head.name].get("pretrained", False)
+    encoder = {"encoder": f"{RESULTS}/models/encoder"} if pretrained else {}
+    return {**run, **shards, **encoder}
 
 
 def scores_by(head):
@@ -236,8 +239,42 @@ def head_tables(sample):
 
 
 def head_settings(head):
-    facts = band_facts("wavelength", "width", "filter")
-    return {**SETTINGS[head.name], "bands": BANDS, **facts, "seed": SETTINGS["seed"]}
+    more = {"bands": BANDS, "seed": SETTINGS["seed"]}
+    if "sequence" in head.score_on:
+        more |= band_facts("wavelength", "width", "filter")
+    if "stamps" in head.score_on:
+        more |= {"encoder": encoder_settings(), "views": SETTINGS["views"]}
+    return {**SETTINGS[head.name], **more}
+
+
+def with_file(settings):
+    """Settings whose file, if they name one, lies where it is found."""
+    return {**settings, "file": in_data(settings["file"]) if settings["file"] else ""}
+
+
+def encoder_settings():
+    return with_file(SETTINGS["encoder"])
+
+
+def pretrain_settings():
+    return {
+        **SETTINGS["pretrain"],
+        "galaxies": with_file(SETTINGS["pretrain"]["galaxies"]),
+        "encoder": encoder_settings(),
+        "views": SETTINGS["views"],
+        "bands": BANDS,
+        "radius_arcmin": SETTINGS["folds"]["radius_arcmin"],
+        "softening": SETTINGS["stamps"]["softening"],
+        "seed": SETTINGS["seed"],
+    }
+
+
+def pretrain_files():
+    """Files that the pretraining starts from, as inputs."""
+    weights = encoder_settings()
+    galaxies = with_file(SETTINGS["pretrain"]["galaxies"])["file"]
+    named = [weights["file"] if weights["weights"] == "file" else "", galaxies]
+    return [path for path in named if path]
 
 
 def simulated_shards(name):

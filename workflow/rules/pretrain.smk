@@ -1,0 +1,31 @@
+rule pretrain:
+    input:
+        folds=f"{RESULTS}/training/folds.parquet",
+        train_systems=per_shard("systems.parquet", "train"),
+        train_targets=per_shard("targets.parquet", "train"),
+        train_stamps=per_shard("stamps.h5", "train"),
+        search_targets=per_shard("targets.parquet"),
+        search_stamps=per_shard("stamps.h5"),
+        files=pretrain_files(),
+    output:
+        directory(f"{RESULTS}/models/encoder"),
+    log:
+        f"{RESULTS}/logs/pretrain.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pretrain.jsonl"
+    conda:
+        "../../envs/deep.yaml"
+    threads: 2
+    resources:
+        gpu=(
+            0
+            if SETTINGS["pretrain"]["device"] == "cpu"
+            else SETTINGS["pretrain"]["devices"]
+        ),
+    params:
+        code=code("pretrain"),
+        cfg=pretrain_settings(),
+        # beside the output, which is removed before a job starts once more
+        checkpoint=f"{RESULTS}/training/pretrain.ckpt",
+    script:
+        "../scripts/pretrain.py"

@@ -1,0 +1,229 @@
+"""The head of bags of stamps: an encoder for every stamp of a system, and attention over them.
+
+A system is the wider stamp of its centre and one of every segment; which of them matter is learnt from the label of the
+system alone, and how much each does is kept beside the score. The score is no calibrated probability: the fusion
+calibrates, on systems that no head has been fitted to.
+"""
+
+import json
+import logging
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.columns.scores import MIL
+from tandemlens.base.errors import InputError
+from tandemlens.base.tables import write_table
+from tandemlens.heads.declaration import Declaration
+from tandemlens.learn.bags import Bags
+from tandemlens.learn.classifier import VIEWS, pick_device, reproducible
+from tandemlens.learn.encoders import WeightFile, create_encoder, load_encoder
+from tandemlens.learn.folds import DROPPED
+from tandemlens.learn.joint import JointLoss
+from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, train_bags
+from tandemlens.learn.pooling import create_classifier
+from tandemlens.learn.stamps import Format
+
+DECLARATION = Declaration(
+    name="mil",
+    score="mil",
+    kind="real",
+    bands=1,
+    fit_on={"run": ("folds",), "train": ("systems", "stamps"), "search": ("stamps",)},
+    score_on=("stamps",),
+    environment="deep",
+)
+log = logging.getLogger("tandemlens")
+#: fewest positives in the training and in the early-stopping groups, and unlabelled systems
+LEAST_TRAIN, LEAST_STOP, LEAST_UNLABELLED = 10, 2, 20
+_FACTS, _WEIGHTS, _NONE = "mil.json", "weights.safetensors", "none"
+#: settings that the network is made by
+_NETWORK = ("width", "layers", "dropout")
+
+
+def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, progress):
+    """Train the head.
+
+    Parameters
+    ----------
+    systems : pandas.DataFrame
+        Columns target_id and label, of the whole training sample.
+    folds : pandas.DataFrame
+        Columns target_id, role and reason (`tandemlens.learn.sample.write_folds`); only the roles train and stop are
+        looked at.
+    train_paths, search_paths : list of str
+        stamps.h5 of every shard of the training sample and of the search; the latter are read only if unlabelled
+        systems have a share of the loss.
+    encoder_dir : str or None
+        models/encoder, for the setting ``pretrained``.
+    model_dir : str
+        Gets the head. Where a sample cannot be learnt from, or nothing was pretrained, one that scores nothing and
+        says why.
+    cfg : dict
+        Section ``mil`` of the settings, and ``bands``, ``seed`` and ``threads``.
+    progress : callable
+        Called with epochs done and epochs at most.
+
+    Raises
+    ------
+    InputError
+        If there is no such device or encoder, or its weight file is not as declared.
+    """
+    device, folder = pick_device(cfg["device"]), Path(model_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_settings(cfg, encoder_dir)
+    rng = np.random.default_rng(cfg["seed"])
+    try:
+        used = _used(systems, folds)
+        bags = Bags(train_paths, set(used.index), search_paths if cfg["unlabelled_weight"] else ())
+        rows, counts = _rows(bags, used, cfg)
+        pretrained = load_encoder(encoder_dir, cfg["bands"], bags.format.pixels) if cfg["pretrained"] else None
+    except InputError as error:
+        _refuse(folder, error)
+        return
+    encoder = pretrained or _new_encoder(bags.format, cfg["encoder"], rng)
+    # what was drawn at random is not worth keeping
+    learnt = cfg["pretrained"] or cfg["encoder"]["weights"] == "file"
+    frozen = encoder.freeze_blocks(cfg["frozen"] if learnt else 0)
+    try:
+        network, report = _train(encoder, bags, rows, cfg, rng, device, progress)
+    except InputError as error:
+        _refuse(folder, error)
+        return
+    with atomic_path(folder / _WEIGHTS) as temporary:
+        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, temporary)
+    made = {
+        "encoder": encoder.name,
+        "pretrained": cfg["pretrained"],
+        "frozen": frozen,
+        **{name: cfg[name] for name in _NETWORK},
+    }
+    facts = {"trained": True, **made, "format": asdict(bags.format), **counts, **report}
+    write_text(folder / _FACTS, json.dumps(facts, indent=1))
+
+
+def score(stamps_path, model_dir, out_path, cfg):
+    """Score a shard.
+
+    Parameters
+    ----------
+    stamps_path : str
+        stamps.h5 of the shard.
+    model_dir : str
+        As written by `fit`.
+    out_path : str
+        scores/mil.parquet: every target of the file; NaN where it has no stamp that can be used, and where no head was
+        trained.
+    cfg : dict
+        Keys all_views, batch, device, threads and workers.
+
+    Raises
+    ------
+    InputError
+        If the stamps are of another make than those that the head was fitted to, or there is no such device.
+    """
+    facts, bags = json.loads((Path(model_dir) / _FACTS).read_text()), Bags([stamps_path])
+    table = pd.DataFrame({"target_id": bags.target_ids, "mil": np.nan, "mil_by": _NONE, "attention": ""})
+    rows = np.flatnonzero(bags.filled)
+    if facts["trained"]:
+        _check_format(stamps_path, bags.format, facts["format"])
+        device = pick_device(cfg["device"])
+        views = VIEWS if cfg["all_views"] else VIEWS[:1]
+        with reproducible(device, cfg["threads"]):
+            network = _load(facts, Path(model_dir) / _WEIGHTS)
+            found, attention = score_bags(network, bags, rows, cfg["batch"], device, views, cfg["workers"])
+        table.loc[rows, "mil"], table.loc[rows, "mil_by"] = found, facts["encoder"]
+        table.loc[rows, "attention"] = [_text(bags.labels[k], a) for k, a in zip(rows, attention, strict=True)]
+    write_table(out_path, table.astype({"target_id": "str", "mil_by": "str", "attention": "str"}), MIL)
+
+
+def _check_settings(cfg, encoder_dir):
+    if cfg["pretrained"] and not encoder_dir:
+        raise InputError("mil.pretrained is true but this run has no stage pretrain; set it to false")
+    joint = cfg["joint"]
+    if joint["agreement"] + joint["hypersphere"] >= 1:
+        raise InputError(
+            f"mil.joint gives {joint['agreement']:g} to agreement and {joint['hypersphere']:g} to hypersphere, which "
+            "leaves nothing for the labels; let the two be less than 1 together"
+        )
+
+
+def _refuse(folder, error):
+    log.warning("the mil head is not trained: %s", error)
+    write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
+
+
+def _used(systems, folds):
+    """Systems of the roles train and stop."""
+    table = systems[["target_id", "label"]].merge(folds, on="target_id", validate="one_to_one")
+    if len(table) and (table["role"] == DROPPED).all():
+        raise InputError(table["reason"].iloc[0])
+    return table[table["role"].isin(("train", "stop"))].set_index("target_id")
+
+
+def _rows(bags, used, cfg):
+    """Which bags play which role, and how many there are."""
+    known = used.reindex(bags.target_ids)
+    labels = known["label"].eq(True).to_numpy() & ~bags.other
+    role = {name: known["role"].eq(name).to_numpy() & ~bags.other for name in ("train", "stop")}
+    rows = {name: np.flatnonzero(chosen & bags.filled) for name, chosen in role.items()}
+    for name, least in (("train", LEAST_TRAIN), ("stop", LEAST_STOP)):
+        positives, n = int(labels[rows[name]].sum()), len(rows[name])
+        if positives < least or positives == n:
+            raise InputError(
+                f"role {name} has {positives} positives of {n} systems with stamps; the mil head needs {least} and "
+                "some negatives: enlarge the training sample (samples.train)"
+            )
+    unlabelled = np.flatnonzero(bags.other & bags.filled)
+    if cfg["unlabelled_weight"] and len(unlabelled) < LEAST_UNLABELLED:
+        raise InputError(
+            f"the search has {len(unlabelled)} systems with stamps; the mil head needs {LEAST_UNLABELLED} to learn "
+            "from them: set mil.unlabelled_weight to 0"
+        )
+    counts = {n: {"systems": len(rows[n]), "positives": int(labels[rows[n]].sum())} for n in rows}
+    counts |= {"unlabelled": len(unlabelled), "without_stamps": len(used) - len(rows["train"]) - len(rows["stop"])}
+    return BagRows(labels, rows["train"], rows["stop"], unlabelled), counts
+
+
+def _new_encoder(form, settings, rng):
+    weights = WeightFile(settings["file"], settings["sha256"]) if settings["weights"] == "file" else None
+    return create_encoder(settings["name"], len(form.bands), form.pixels, rng, weights)
+
+
+def _train(encoder, bags, rows, cfg, rng, device, progress):
+    settings = BagTraining(**{field.name: cfg[field.name] for field in fields(BagTraining)})
+    network = create_classifier(encoder, np.concatenate([bags.geometry[k] for k in rows.train]), cfg, rng)
+    shares = cfg["joint"]["agreement"], cfg["joint"]["hypersphere"]
+    joint = JointLoss(network, *shares, rng) if any(shares) else None
+    with reproducible(device, cfg["threads"]):
+        report = train_bags(network, bags, rows, settings, cfg["views"], rng, device, progress, joint)
+    return network, report
+
+
+def _check_format(path, form, saved):
+    for name, value in asdict(form).items():
+        other = tuple(saved[name]) if isinstance(saved[name], list) else saved[name]
+        if value != other:
+            raise InputError(
+                f"stamps {path} have {name} {value} but the mil head was fitted to {other}; fit it again with the "
+                "settings of the run"
+            )
+
+
+def _load(facts, path):
+    form, rng = Format(**facts["format"]), np.random.default_rng(0)
+    # the weights that are drawn are all replaced
+    encoder = create_encoder(facts["encoder"], len(form.bands), form.pixels, rng)
+    network = create_classifier(encoder, np.zeros((1, len(form.geometry))), facts, rng)
+    network.load_state_dict(load_file(path))
+    return network
+
+
+def _text(labels, attention):
+    """Segments with their attention, the largest first."""
+    order = np.argsort(-attention, kind="stable")
+    return " ".join(f"{labels[k]}:{attention[k]:.3f}" for k in order)

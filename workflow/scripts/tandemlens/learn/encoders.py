@@ -1,0 +1,315 @@
+"""Networks that turn a stamp into a feature vector: small vision transformers, and a compact convolutional one.
+
+All are timm's, with normalisation by layer: the features of a stamp do not depend on what else is in the batch, which
+bags of segments of any number need. The first convolution takes as many bands as the survey has.
+"""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tandemlens.base.atomic import atomic_path, sha256, write_text
+from tandemlens.base.errors import InputError
+from tandemlens.learn.vision import create_network
+
+# isort: split
+# after the cure of torchvision
+from lightly.models.utils import initialize_2d_sine_cosine_positional_embedding
+from timm.models import adapt_input_conv
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+
+log = logging.getLogger("tandemlens")
+
+#: name -> (network of timm, changes to it)
+_CONVOLUTIONAL = {
+    "compact": (
+        "convnext_zepto_rms",
+        {"depths": (1, 1, 2, 1), "dims": (32, 64, 128, 192), "patch_size": 2, "output_stride": 16},
+    ),
+}
+_TRANSFORMERS = {
+    "vit_mini": ("vit_tiny_patch16_224", {"embed_dim": 96, "depth": 4, "num_heads": 3}),
+    "vit_tiny": ("vit_tiny_patch16_224", {}),
+    "vit_small": ("vit_small_patch16_224", {}),
+}
+#: smallest stamp of the convolutional network, whose last layer has pixels of this size
+_SMALLEST = 16
+_NAME = re.compile(r"(\w+?)(?:_patch(\d+))?")
+#: parameters of a classifier, which a weight file may have and an encoder has not
+_CLASSIFIER = ("head.", "head_dist.", "fc_norm.")
+_FACTS, _WEIGHTS = "encoder.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """Weights in a local file, declared by their checksum.
+
+    Parameters
+    ----------
+    path : str
+        A safetensors file, or one of `torch.save` that holds nothing but tensors in dictionaries; its names are timm's.
+    sha256 : str
+        Hexadecimal digest of the file.
+    """
+
+    path: str
+    sha256: str
+
+
+class Encoder(nn.Module):
+    """A network without classifier; made by `create_encoder`.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module
+        Network of timm.
+    name : str
+    bands, size : int
+        Of the stamps that it takes.
+    """
+
+    def __init__(self, backbone, name, bands, size):
+        super().__init__()
+        self.backbone, self.name, self.bands, self.size = backbone, name, bands, size
+        self.width = backbone.num_features
+        self._frozen = []
+
+    @property
+    def patch(self):
+        """Side of a patch of a transformer, pixel; None for a convolutional network."""
+        return self.backbone.patch_embed.patch_size[0] if isinstance(self.backbone, VisionTransformer) else None
+
+    def takes(self, size):
+        """Whether it works on stamps of a size.
+
+        Parameters
+        ----------
+        size : int
+            Pixel.
+
+        Returns
+        -------
+        bool
+        """
+        return size % self.patch == 0 if self.patch else size >= _SMALLEST
+
+    def forward(self, images):
+        """Features of stamps.
+
+        Parameters
+        ----------
+        images : (n, band, s, s) float Tensor
+                Invalid pixels are 0; s is `size`, or any other that it `takes`.
+
+        Returns
+        -------
+        (n, width) Tensor
+        """
+        return self.backbone(images)
+
+    def blocks(self):
+        """Names of the residual blocks, from the first to the last.
+
+        Returns
+        -------
+        list of str
+        """
+        pattern = re.compile(r"blocks\.\d+|stages\.\d+\.blocks\.\d+")
+        return [name for name, _ in self.backbone.named_modules() if pattern.fullmatch(name)]
+
+    def freeze_blocks(self, share):
+        """Fix the weights of the first blocks; patch embedding, norms and the last blocks stay trainable.
+
+        Parameters
+        ----------
+        share : float
+            Of the blocks, rounded down; 0 frees all.
+
+        Returns
+        -------
+        list of str
+            Names of the frozen blocks.
+
+        Raises
+        ------
+        InputError
+            If the share is outside [0, 1].
+        """
+        if not 0 <= share <= 1:
+            raise InputError(f"share {share:g} of the blocks of encoder {self.name} is no share; use one from 0 to 1")
+        names = self.blocks()
+        self._frozen = names[: int(share * len(names))]
+        for name in names:
+            block = self.backbone.get_submodule(name)
+            block.requires_grad_(name not in self._frozen)
+            for part_name, part in block.named_modules():
+                if "norm" in part_name:
+                    part.requires_grad_(True)
+        return self._frozen
+
+    def train(self, mode=True):
+        """As in torch, but frozen blocks stay as they are in use: nothing is dropped at random in them."""
+        super().train(mode)
+        for name in self._frozen:
+            self.backbone.get_submodule(name).eval()
+        return self
+
+
+def create_encoder(name, bands, size, rng, weights=None):
+    """An encoder of stamps.
+
+    Parameters
+    ----------
+    name : str
+        ``compact``, or a transformer and its patch: ``vit_mini_patch8``, ``vit_tiny_patch8``, ``vit_small_patch16``.
+    bands : int
+    size : int
+        Side of a stamp, pixel; a multiple of the patch.
+    rng : numpy.random.Generator
+        Draws the weights, where none are given.
+    weights : WeightFile, optional
+        Weights of such a network. Those for another number of bands are repeated or cut and scaled, patches and
+        positions of another size interpolated, as timm does.
+
+    Returns
+    -------
+    Encoder
+        On the CPU. Positions of a transformer are sines and cosines, or those of the file, and fixed.
+
+    Raises
+    ------
+    InputError
+        If there is no such encoder, stamps do not fit its patches, or the file does not fit its checksum or network.
+    """
+    kind, patch = _NAME.fullmatch(name).groups() if _NAME.fullmatch(name) else (name, None)
+    if kind in _TRANSFORMERS and patch:
+        network, options = _TRANSFORMERS[kind]
+        # the mean over patches, after the last norm; other sizes may follow
+        options = options | {"patch_size": int(patch), "img_size": size, "dynamic_img_size": True}
+        options |= {"global_pool": "avg", "fc_norm": False}
+    elif kind in _CONVOLUTIONAL and not patch:
+        network, options = _CONVOLUTIONAL[kind]
+    else:
+        known = [*_CONVOLUTIONAL, *(f"{transformer}_patch8" for transformer in _TRANSFORMERS)]
+        raise InputError(f"encoder {name} is unknown; use one of {', '.join(known)} (with patches of any side)")
+    encoder = Encoder(create_network(network, rng, in_chans=bands, num_classes=0, **options), name, bands, size)
+    if not encoder.takes(size):
+        needed = f"whole patches of {encoder.patch}" if encoder.patch else f"at least {_SMALLEST}"
+        raise InputError(f"encoder {name} needs stamps of {needed} pixels and they have {size}; set stamps.pixels")
+    if encoder.patch:
+        places = encoder.backbone.pos_embed
+        initialize_2d_sine_cosine_positional_embedding(places, num_prefix_tokens=encoder.backbone.num_prefix_tokens)
+    if weights is not None:
+        _load(encoder, weights)
+    return encoder
+
+
+def save_encoder(encoder, folder, facts):
+    """Write an encoder for `load_encoder`.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    folder : str or Path
+        Exists.
+    facts : dict
+        What else is to be known: ``bands`` (names), and how it was trained.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
+    with atomic_path(Path(folder) / _WEIGHTS) as temporary:
+        save_file(state, temporary)
+    made = {"trained": True, "name": encoder.name, "size": encoder.size, "width": encoder.width}
+    write_text(Path(folder) / _FACTS, json.dumps({**made, **facts}, indent=1))
+
+
+def save_reason(folder, reason, facts):
+    """Write that there is no encoder, and why.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Exists.
+    reason : str
+    facts : dict
+    """
+    write_text(Path(folder) / _FACTS, json.dumps({"trained": False, "reason": reason, **facts}, indent=1))
+
+
+def load_encoder(folder, bands, size):
+    """The encoder of the pretraining.
+
+    Parameters
+    ----------
+    folder : str or Path
+        models/encoder.
+    bands : list of str
+    size : int
+        Side of a stamp, pixel.
+
+    Returns
+    -------
+    Encoder
+        On the CPU.
+
+    Raises
+    ------
+    InputError
+        If none was trained, which says why, or it is for other stamps.
+    """
+    facts = json.loads((Path(folder) / _FACTS).read_text())
+    if not facts["trained"]:
+        raise InputError(f"there is no encoder in {folder}: {facts['reason']}")
+    if (facts["bands"], facts["size"]) != (list(bands), size):
+        raise InputError(
+            f"the encoder in {folder} takes stamps of {facts['size']} pixels in the bands {', '.join(facts['bands'])} "
+            f"and these have {size} in {', '.join(bands)}; pretrain again with the settings of the run"
+        )
+    # the weights drawn are all replaced
+    encoder = create_encoder(facts["name"], len(bands), size, np.random.default_rng(0))
+    encoder.backbone.load_state_dict(load_file(Path(folder) / _WEIGHTS))
+    return encoder
+
+
+def _load(encoder, weights):
+    state, backbone = _read(weights), encoder.backbone
+    try:
+        if encoder.patch:
+            state = checkpoint_filter_fn(state, backbone)
+        own = backbone.state_dict()
+        state = {name: value for name, value in state.items() if name in own or not name.startswith(_CLASSIFIER)}
+        first = "patch_embed.proj.weight" if encoder.patch else "stem.0.weight"
+        if first in state:
+            state[first] = adapt_input_conv(encoder.bands, state[first], base_chans=state[first].shape[1])
+        backbone.load_state_dict(state)
+    except (RuntimeError, AttributeError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"weight file {weights.path} does not fit encoder {encoder.name} ({said}); give weights of that network"
+        ) from error
+
+
+def _read(weights):
+    path = Path(weights.path)
+    if not path.is_file():
+        raise InputError(f"weight file {path} is not there; weights are never downloaded, put the file in its place")
+    found = sha256(path)
+    if found != weights.sha256.lower():
+        raise InputError(
+            f"weight file {path} has the sha256 {found} and not the declared {weights.sha256}; get the right file or "
+            "declare this one"
+        )
+    try:
+        # nothing in it is run
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"weight file {path} cannot be read as tensors ({type(error).__name__}); give a safetensors file, or one "
+            "of torch.save with tensors only"
+        ) from error

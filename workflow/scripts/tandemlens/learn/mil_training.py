@@ -1,0 +1,311 @@
+"""Training a classifier of bags of stamps, and scoring with it.
+
+A system is mirrored and turned as a whole, all its stamps alike and their places with them. What it is trained on are
+labelled systems, and if it is so set also systems without labels, taken as a mixture with a known share of positives.
+"""
+
+import copy
+import logging
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+import tandemlens.learn.vision  # noqa: F401
+from tandemlens.base.errors import InputError
+from tandemlens.learn.bags import bag_loader
+from tandemlens.learn.classifier import VIEWS
+from tandemlens.learn.classifier import view as dihedral
+from tandemlens.learn.nnpu import nnpu_loss
+from tandemlens.learn.views import Views, plain_view, turn_directions
+
+# isort: split
+# after the cure of torchvision
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+
+log = logging.getLogger("tandemlens")
+
+
+@dataclass(frozen=True)
+class BagTraining:
+    """How `train_bags` trains.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training systems.
+    patience : int
+        Training ends after so many passes without a new least loss on the stopping systems.
+    minutes : float, min
+        Training ends with the pass in which they are spent.
+    batch : int
+        Systems a step.
+    learning_rate : float
+        Peak of the one cycle (Smith & Topin 2017, arXiv:1708.07120) of all but the encoder's deeper layers.
+    weight_decay : float
+        Of AdamW; biases and norms are free of it.
+    layer_decay : float
+        Factor on the learning rate for every layer of the encoder on the way down from its output.
+    balance : bool
+        Weigh positives so that both classes count the same.
+    precision : str
+        full or bfloat16, for what is differentiated.
+    unlabelled_weight : float
+        Share of the loss that the non-negative risk of unlabelled systems has.
+    prior : float
+        Share of positives among them.
+    workers : int
+        Processes that read stamps ahead; 0 reads in between.
+    """
+
+    epochs: int
+    patience: int
+    minutes: float
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    layer_decay: float
+    balance: bool
+    precision: str
+    unlabelled_weight: float
+    prior: float
+    workers: int
+
+
+@dataclass(frozen=True)
+class BagRows:
+    """Which bags are trained on and how.
+
+    Parameters
+    ----------
+    labels : (n,) bool ndarray
+        Of every bag; of no meaning for the unlabelled.
+    train, stop, unlabelled : (k,) int ndarray
+        Rows to train on, rows whose loss picks the epoch, and rows without label.
+    """
+
+    labels: np.ndarray
+    train: np.ndarray
+    stop: np.ndarray
+    unlabelled: np.ndarray
+
+
+def train_bags(network, bags, rows, settings, views, rng, device, progress, joint=None):
+    """Train, and keep the epoch that does best on systems not trained on.
+
+    Parameters
+    ----------
+    network : tandemlens.learn.pooling.BagClassifier
+        Is left with the weights of the best epoch, on `device`.
+    bags : tandemlens.learn.bags.Bags
+    rows : BagRows
+    settings : BagTraining
+    views : dict
+        Section ``views`` of the settings (`tandemlens.learn.views.Views`).
+    rng : numpy.random.Generator
+        Draws order, views and dropout; torch's own random state is left as it was.
+    device : torch.device
+    progress : callable
+        Called with epochs done and epochs at most.
+    joint : tandemlens.learn.joint.JointLoss, optional
+        Further losses; what they add to the network is trained with it and thrown away.
+
+    Returns
+    -------
+    dict
+        ``curve`` (per epoch: train and stop loss), ``best_epoch`` (from 1), ``ended`` (why).
+
+    Raises
+    ------
+    InputError
+        If the loss is finite after no epoch.
+    """
+    started = time.monotonic()
+    network.to(device)
+    curve, best, ended = [], {"epoch": 0, "stop_loss": np.inf}, f"all {settings.epochs} epochs done"
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(rng.integers(2**62)))
+        training = _Training(network, bags, rows, settings, device, joint)
+        draw = Views(views, torch.Generator(device).manual_seed(int(rng.integers(2**62))))
+        for epoch in range(1, settings.epochs + 1):
+            train_loss = training.epoch(rng, draw)
+            curve.append({"epoch": epoch, "train_loss": train_loss, "stop_loss": training.held_out()})
+            if curve[-1]["stop_loss"] < best["stop_loss"]:
+                best, weights = curve[-1], copy.deepcopy(network.state_dict())
+            progress(epoch, settings.epochs)
+            if epoch - best["epoch"] >= settings.patience and epoch < settings.epochs:
+                ended = f"no better for {settings.patience} epochs, in epoch {epoch} of {settings.epochs}"
+                break
+            if time.monotonic() - started > settings.minutes * 60 and epoch < settings.epochs:
+                ended = f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {settings.epochs}"
+                break
+    if not best["epoch"]:
+        raise InputError(
+            f"training diverged: the loss is no finite number in any of {len(curve)} epochs; lower learning_rate, "
+            f"now {settings.learning_rate:g}"
+        )
+    network.load_state_dict(weights)
+    seconds = time.monotonic() - started
+    log.info("%s after %.0f s on %s: %.0f systems/s", ended, seconds, device, len(curve) * len(rows.train) / seconds)
+    return {"curve": curve, "best_epoch": best["epoch"], "ended": ended}
+
+
+class _Training:
+    """Network, optimiser, schedule and loss of a training."""
+
+    def __init__(self, network, bags, rows, settings, device, joint):
+        self.network, self.bags, self.rows, self.settings = network, bags, rows, settings
+        self.device, self.joint, self.n_steps = device, joint, -(-len(rows.train) // settings.batch)
+        groups = parameter_groups(network, settings)
+        self.labels = torch.tensor(rows.labels, dtype=torch.float32, device=device)
+        positives = rows.labels[rows.train].sum()
+        weight = (len(rows.train) - positives) / positives if settings.balance else 1.0
+        self.weight = torch.tensor(weight, dtype=torch.float32, device=device)
+        if joint is not None:
+            groups.append({"params": joint.to(device).added(), "lr": settings.learning_rate, "weight_decay": 0.0})
+            others = rows.train[~rows.labels[rows.train]]
+            joint.fix_centre(torch.cat([pooled for _, _, pooled in self._seen(others)]))
+        self.optimiser = torch.optim.AdamW(groups)
+        peaks = [group["lr"] for group in groups]
+        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peaks, settings.epochs * self.n_steps)
+
+    def epoch(self, rng, draw):
+        """One pass over the training systems; the mean loss of a step."""
+        self.network.train()
+        total = 0.0
+        for some in bag_loader(self.bags, self._batches(rng), self.settings.workers):
+            batch = some.to(self.device)
+            loss = self._step_loss(batch, draw)
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            self.cycle.step()
+            total += loss.item() / self.n_steps
+        return total
+
+    def held_out(self):
+        """Loss on the stopping systems."""
+        logits = torch.cat([logits for logits, *_ in self._seen(self.rows.stop)])
+        return self._entropy(logits, self.rows.stop).item()
+
+    def _seen(self, rows):
+        batch, workers = self.settings.batch, self.settings.workers
+        seen = _outputs(self.network, self.bags, rows, batch, self.device, VIEWS[:1], workers)
+        return [outputs for _, (outputs,) in seen]
+
+    def _batches(self, rng):
+        """Rows of every step: training systems, and as many unlabelled ones where they have a share of the loss."""
+        batches = np.array_split(rng.permutation(self.rows.train), self.n_steps)
+        if self.settings.unlabelled_weight:
+            batches = [np.r_[b, rng.choice(self.rows.unlabelled, len(b))] for b in batches]
+        return batches
+
+    def _step_loss(self, batch, draw):
+        view = draw(batch.flux, batch.sigma, batch.mask, batch.bag)
+        geometry = turn_directions(batch.geometry, self.bags.format.geometry, view.turn)
+        with autocast(self.settings.precision, self.device):
+            logits, _, pooled = self.network(view.x, geometry, batch.valid)
+        n = len(batch.rows) // 2 if self.settings.unlabelled_weight else len(batch.rows)
+        labelled, labels = logits[:n].float(), self.labels[batch.rows[:n]]
+        loss = self._entropy(labelled, batch.rows[:n])
+        # the risk needs a positive; a step that drew none does without
+        if self.settings.unlabelled_weight and labels.any():
+            share, unlabelled = self.settings.unlabelled_weight, logits[n:].float()
+            loss = (1 - share) * loss + share * nnpu_loss(labelled[labels == 1], unlabelled, self.settings.prior)[0]
+        if self.joint is None:
+            return loss
+        second = draw(batch.flux, batch.sigma, batch.mask, batch.bag)
+        with autocast(self.settings.precision, self.device):
+            return self.joint(loss, view.x, second.x, pooled[:n], labels == 0)
+
+    def _entropy(self, logits, rows):
+        return binary_cross_entropy_with_logits(logits, self.labels[rows], pos_weight=self.weight)
+
+
+def parameter_groups(network, settings):
+    """Parameters in groups of one learning rate and weight decay; what is frozen is left out.
+
+    Parameters
+    ----------
+    network : tandemlens.learn.pooling.BagClassifier
+    settings : BagTraining
+
+    Returns
+    -------
+    list of dict
+        As `torch.optim.AdamW` takes them.
+    """
+    decay, rate = settings.weight_decay, settings.learning_rate
+    encoder = param_groups_layer_decay(network.encoder.backbone, decay, layer_decay=settings.layer_decay)
+    rest = torch.nn.ModuleDict({name: part for name, part in network.named_children() if name != "encoder"})
+    return [
+        {"params": group["params"], "weight_decay": group["weight_decay"], "lr": rate * group.get("lr_scale", 1.0)}
+        for group in encoder + param_groups_weight_decay(rest, decay)
+    ]
+
+
+def autocast(precision, device):
+    """Context in which a network computes in bfloat16, or as it is for full precision.
+
+    Parameters
+    ----------
+    precision : str
+        full or bfloat16.
+    device : torch.device
+    """
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def score_bags(network, bags, rows, batch, device, views, workers=0):
+    """Logits and attention, the mean over views.
+
+    Parameters
+    ----------
+    network : tandemlens.learn.pooling.BagClassifier
+    bags : tandemlens.learn.bags.Bags
+    rows : (n,) int ndarray
+    batch : int
+    device : torch.device
+    views : list of tuple of bool
+        Of `tandemlens.learn.classifier.VIEWS`.
+    workers : int
+        Processes that read ahead.
+
+    Returns
+    -------
+    logits : (n,) float ndarray
+    attention : list of (k,) float ndarray
+        Of the stamps of every bag, of sum 1.
+    """
+    network.to(device)
+    logits, attention = [], []
+    for some, seen in _outputs(network, bags, rows, batch, device, views, workers):
+        logits.append(torch.stack([outputs[0] for outputs in seen]).mean(0).cpu().numpy())
+        mean = torch.stack([outputs[1] for outputs in seen]).mean(0)
+        attention += [weights[there].cpu().numpy() for weights, there in zip(mean, some.valid, strict=True)]
+    return np.concatenate([np.zeros(0), *logits]), attention
+
+
+@torch.no_grad()
+def _outputs(network, bags, rows, batch, device, views, workers=0):
+    """Batches, and what the network makes of each of some of their views."""
+    network.eval()
+    for some in bag_loader(bags, [rows[k : k + batch] for k in range(0, len(rows), batch)], workers):
+        there = some.to(device)
+        x = plain_view(there.flux, there.sigma, there.mask).x
+        seen = []
+        for mirrored in views:
+            matrix = _matrix(mirrored, device).expand(len(x), 2, 2)
+            geometry = turn_directions(there.geometry, bags.format.geometry, matrix)
+            seen.append(network(dihedral(x, *mirrored), geometry, there.valid))
+        yield there, seen
+
+
+def _matrix(mirrored, device):
+    """What `tandemlens.learn.classifier.view` does to directions (x, y)."""
+    left_right, up_down, transposed = mirrored
+    matrix = torch.diag(torch.tensor([-1.0 if left_right else 1.0, -1.0 if up_down else 1.0], device=device))
+    return matrix.flip(0) if transposed else matrix

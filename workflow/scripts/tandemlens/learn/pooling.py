@@ -1,0 +1,149 @@
+"""A system as a bag of stamps: an encoder for every stamp, attention over them, one score of the bag.
+
+Gated attention is that of Ilse, Tomczak & Welling (2018), as torchmil has it: right for every bag that holds a stamp,
+NaN for one that holds none, and its attention comes out before the softmax; both are met here. The transformer layers
+are torch's own: those of torchmil 1.0.2 drop out while scoring too, and mask what is valid when asked for attention.
+"""
+
+import torch
+from torch import nn
+from torchmil.nn import AttentionPool, masked_softmax
+
+
+class BagPooling(nn.Module):
+    """Features of stamps to one vector a bag.
+
+    Parameters
+    ----------
+    width : int
+        Length of a feature vector.
+    layers : int
+        Transformer layers in front, by which stamps see each other: attention alone sees each for itself and is blind
+        to how they are arranged.
+    heads : int
+        Of a transformer layer; divides `width`.
+    dropout : float
+        Of the transformer layers.
+    hidden : int
+        Units of the attention.
+    """
+
+    def __init__(self, width, layers=0, heads=4, dropout=0.0, hidden=128):
+        super().__init__()
+        self.transformer = None
+        if layers:
+            layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout, batch_first=True, norm_first=True)
+            self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.attention = AttentionPool(width, hidden, gated=True)
+
+    def forward(self, features, valid):
+        """Pool.
+
+        Parameters
+        ----------
+        features : (b, k, width) Tensor
+            Whatever stands in the padding is not looked at.
+        valid : (b, k) bool Tensor
+            False for padding.
+
+        Returns
+        -------
+        pooled : (b, width) Tensor
+            0 for a bag of padding alone.
+        attention : (b, k) Tensor
+            Of sum 1; 0 for padding, and all 0 for a bag of padding alone.
+        """
+        # 0 times NaN is NaN: padding is emptied before it is given no weight
+        features = torch.where(valid[..., None], features, 0)
+        some = valid.any(1)
+        # a softmax over nothing is NaN: a bag of padding alone looks at its first slot, and is emptied at the end
+        looked_at = valid | (~some[:, None] & (torch.arange(valid.shape[1], device=valid.device) == 0))
+        if self.transformer is not None:
+            features = self.transformer(features, src_key_padding_mask=~looked_at)
+            features = torch.where(valid[..., None], features, 0)
+        pooled, logits = self.attention(features, looked_at, return_att=True)
+        return pooled * some[:, None], masked_softmax(logits, looked_at) * valid
+
+
+class BagClassifier(nn.Module):
+    """Log odds of bags of stamps.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        (n, band, side, side) to (n, ``width``).
+    geometry : (k, g) array_like
+        Where the stamps of the training sample lie and what they look like; sets zero and unit of every column. What
+        is no number counts as the mean.
+    width : int
+        Of what describes a stamp after pixels and geometry are brought together; a multiple of 4.
+    layers : int
+        As for `BagPooling`.
+    dropout : float
+    """
+
+    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0):
+        super().__init__()
+        geometry = torch.as_tensor(geometry, dtype=torch.float64)
+        known = torch.isfinite(geometry)
+        count = known.sum(0).clamp(min=1)
+        centre = torch.where(known, geometry, 0).sum(0) / count
+        spread = (torch.where(known, geometry - centre, 0).square().sum(0) / count).sqrt()
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("spread", torch.where(spread > 1e-6, spread, 1).float())
+        self.encoder = encoder
+        n_in = encoder.width + geometry.shape[1]
+        self.describe = nn.Sequential(nn.Linear(n_in, width), nn.GELU(), nn.Dropout(dropout))
+        self.pooling = BagPooling(width, layers, dropout=dropout)
+        self.classifier = nn.Linear(width, 1)
+
+    def forward(self, stamps, geometry, valid):
+        """Score bags.
+
+        Parameters
+        ----------
+        stamps : (n, band, side, side) Tensor
+            Those of all bags, behind one another; padding never passes the encoder.
+        geometry : (n, g) Tensor
+        valid : (b, k) bool Tensor
+            Places of the stamps in their bags; n of them are True.
+
+        Returns
+        -------
+        logits : (b,) Tensor
+        attention : (b, k) Tensor
+        pooled : (b, width) Tensor
+            What the logits are made of.
+        """
+        described = self.describe_stamps(stamps, geometry)
+        features = described.new_zeros(*valid.shape, described.shape[-1])
+        features[valid] = described
+        pooled, attention = self.pooling(features, valid)
+        return self.classifier(pooled).squeeze(-1), attention, pooled
+
+    def describe_stamps(self, stamps, geometry):
+        """Pixels and geometry of stamps, (n, band, side, side) and (n, g), as one vector each, (n, width)."""
+        place = torch.nan_to_num((geometry - self.centre) / self.spread, posinf=0, neginf=0)
+        return self.describe(torch.cat([self.encoder(stamps), place], dim=-1))
+
+
+def create_classifier(encoder, geometry, settings, rng):
+    """A classifier of bags around an encoder, with random weights.
+
+    Parameters
+    ----------
+    encoder : tandemlens.learn.encoders.Encoder
+    geometry : (k, g) array_like
+        As for `BagClassifier`.
+    settings : dict
+        Keys width, layers and dropout.
+    rng : numpy.random.Generator
+        Draws the seed of the weights; torch's own random state is left as it was.
+
+    Returns
+    -------
+    BagClassifier
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**62)))
+        return BagClassifier(encoder, geometry, settings["width"], settings["layers"], settings["dropout"])

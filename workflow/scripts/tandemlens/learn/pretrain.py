@@ -1,0 +1,214 @@
+"""The encoder of a run, trained without labels on stamps of the training sample and of the targets of the search."""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tandemlens.base.errors import InputError
+from tandemlens.learn.classifier import pick_device
+from tandemlens.learn.encoders import WeightFile, create_encoder, save_encoder, save_reason
+from tandemlens.learn.galaxies import write_galaxies
+from tandemlens.learn.lens_pairs import LensPairs
+from tandemlens.learn.pretext import PretextSettings, create_pretext
+from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
+from tandemlens.learn.probe import probe, system_features
+from tandemlens.learn.stamps import stamp_blocks
+from tandemlens.learn.stream import StampStream
+from tandemlens.survey.targets import field_groups
+
+log = logging.getLogger("tandemlens")
+
+#: method -> learning rate for 256 stamps a step, weight decay. AdamW for all: the recipes of SimSiam and Fast-MoCo,
+#: with SGD, are for networks with batch normalisation, which these encoders do not have
+_RECIPES = {
+    "moco": (1.5e-4, 0.1),
+    "fast_moco": (1.5e-4, 0.1),
+    "mae": (1.5e-4, 0.05),
+    "simsiam": (5e-4, 0.05),
+    "lensiam": (5e-4, 0.05),
+}
+#: systems of which pairs of one lens are drawn, and stamps that go to a probe together
+_MOST_PAIRED, _PROBE_BATCH = 4000, 256
+#: settings that change where or how fast is computed, and not what
+_NO_MATTER = ("device", "threads", "minutes")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What may be learnt from.
+
+    Parameters
+    ----------
+    folds : pandas.DataFrame
+        target_id and role of the training sample.
+    systems : pandas.DataFrame
+        systems.parquet of the training sample.
+    places, search : pandas.DataFrame
+        target_id, ra and dec (deg) of the targets of the samples train and search.
+    train_paths, search_paths : list of str
+        stamps.h5 of their shards.
+    """
+
+    folds: pd.DataFrame
+    systems: pd.DataFrame
+    places: pd.DataFrame
+    search: pd.DataFrame
+    train_paths: list
+    search_paths: list
+
+
+def pretrain(sample, folder, checkpoint, cfg, progress):
+    """Train the encoder of a run.
+
+    Parameters
+    ----------
+    sample : Sample
+    folder : str or Path
+        Gets the encoder; where nothing can be learnt from the sample, the reason.
+    checkpoint : str or Path
+        File of the last epoch that was done, from which training goes on if it was stopped; removed at the end.
+    cfg : dict
+        Section ``pretrain`` of the settings, and ``encoder`` and ``views`` (sections), ``bands``, ``radius_arcmin`` (of
+        the folds), ``softening`` (of the stamps), ``seed``, ``threads`` and ``code`` (digest).
+    progress : callable
+        Called with epochs done and epochs at most.
+
+    Raises
+    ------
+    InputError
+        If a setting cannot be used, a file is not as declared, or the device is lost.
+    """
+    folder, checkpoint = Path(folder), Path(checkpoint)
+    for place in (folder, checkpoint.parent):
+        place.mkdir(parents=True, exist_ok=True)
+    # how GPUs are counted: in the usual way no process could be forked for several of them
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    device, rng = pick_device(cfg["device"]), np.random.default_rng(cfg["seed"])
+    wanted = pretraining_targets(sample.folds, sample.places, sample.search, cfg["radius_arcmin"], cfg["transductive"])
+    paths = [*sample.train_paths, *sample.search_paths]
+    _, form = stamp_blocks(paths, _PROBE_BATCH, wanted)
+    encoder = create_encoder(cfg["encoder"]["name"], len(form.bands), form.pixels, rng, _weights(cfg["encoder"]))
+    pretext = create_pretext(cfg["method"], encoder, _pick(PretextSettings, cfg), rng)
+    facts = {name: cfg[name] for name in ("bands", "method", "transductive")} | {"systems": len(wanted), "galaxies": 0}
+    galaxies = checkpoint.with_name("galaxies.h5")
+    if cfg["galaxies"]["file"]:
+        names = write_galaxies(cfg["galaxies"], galaxies, form, cfg["softening"])
+        wanted, paths, facts["galaxies"] = wanted | set(names), [*paths, str(galaxies)], len(names)
+    try:
+        task = _task(pretext, sample, paths, wanted, cfg, progress)
+    except InputError as error:
+        _give_up(folder, str(error), facts)
+        return
+    run_task(task, device, checkpoint, _settings(cfg), cfg["threads"])
+    facts |= {"stamps": task.n_stamps, "ended": task.ended, "curve": task.curve}
+    if task.failed:
+        _give_up(folder, task.ended, facts)
+    else:
+        save_encoder(encoder, folder, facts)
+    for path in (checkpoint, galaxies):
+        path.unlink(missing_ok=True)
+
+
+def pretraining_targets(folds, places, search, radius_arcmin, transductive):
+    """Systems whose stamps an encoder may see.
+
+    Parameters
+    ----------
+    folds : pandas.DataFrame
+        target_id and role of the training sample.
+    places, search : pandas.DataFrame
+        target_id, ra and dec (deg) of the targets of the samples train and search.
+    radius_arcmin : float
+        Targets closer than this are of one field.
+    transductive : bool
+        Whether it may see all stamps, without their labels: also those on which heads are stopped, calibrated, fused
+        and tested.
+
+    Returns
+    -------
+    set of str
+        Else those of role train, and of the search those in no field of the other roles.
+    """
+    if transductive:
+        return {*places["target_id"], *search["target_id"]}
+    seen = set(folds.loc[folds["role"] == "train", "target_id"])
+    both = pd.concat([places, search], ignore_index=True)
+    field = field_groups(both["ra"].to_numpy(), both["dec"].to_numpy(), np.arange(len(both)), radius_arcmin)
+    kept_back = np.zeros(len(both), bool)
+    kept_back[: len(places)] = ~places["target_id"].isin(seen)
+    free = ~np.isin(field, field[kept_back])
+    return seen | set(both["target_id"][len(places) :][free[len(places) :]])
+
+
+def _task(pretext, sample, paths, wanted, cfg, progress):
+    pairs = None
+    if cfg["method"] == "lensiam":
+        pairs = LensPairs(sample.train_paths, sample.systems[sample.systems["target_id"].isin(wanted)], _MOST_PAIRED)
+        log.info("%d lenses have several systems", len(pairs))
+    stream = partial(_open_stream, paths, cfg["batch"], cfg["seed"], wanted)
+    settings, print_ = _settings(cfg), _fingerprint(paths, wanted, cfg)
+    return PretrainTask(
+        pretext, stream, settings, cfg["views"], cfg["seed"], print_, progress, pairs, _probes(sample, cfg)
+    )
+
+
+def _open_stream(paths, batch, seed, wanted, part):
+    return StampStream(paths, batch, seed, wanted=wanted, drop_last=True, part=part)
+
+
+def _probes(sample, cfg):
+    """What probes an encoder on systems of the roles train and stop, not more than are asked for of each."""
+    rng, chosen = np.random.default_rng(cfg["seed"]), []
+    table = sample.folds[["target_id", "role"]].merge(sample.systems[["target_id", "label", "theta_e"]], on="target_id")
+    for role in ("train", "stop"):
+        rows = np.flatnonzero(table["role"] == role)
+        chosen.append(rng.permutation(rows)[: cfg["probe_systems"]])
+    table = table.iloc[np.sort(np.concatenate(chosen))].set_index("target_id")
+
+    def probes(encoder, device):
+        names, features = system_features(encoder, sample.train_paths, set(table.index), _PROBE_BATCH, device)
+        rows = table.loc[names]
+        fit = (rows["role"] == "train").to_numpy()
+        return probe(features, rows["label"].to_numpy(bool), rows["theta_e"].to_numpy(float), fit, ~fit)
+
+    return probes
+
+
+def _settings(cfg):
+    rate, decay = _RECIPES[cfg["method"]]
+    stamps = cfg["batch"] * cfg["accumulate"] * cfg["devices"]
+    given = {
+        "learning_rate": (rate if cfg["learning_rate"] is None else cfg["learning_rate"]) * stamps / 256,
+        "weight_decay": decay if cfg["weight_decay"] is None else cfg["weight_decay"],
+    }
+    return _pick(TaskSettings, cfg | given)
+
+
+def _pick(kind, cfg):
+    return kind(**{field.name: cfg[field.name] for field in fields(kind)})
+
+
+def _weights(encoder):
+    return WeightFile(encoder["file"], encoder["sha256"]) if encoder["weights"] == "file" else None
+
+
+def _fingerprint(paths, wanted, cfg):
+    """Digest of all that decides the weights; files are told by size and time."""
+    # the copy of the galaxies is made anew every time
+    files = [*paths[: len(paths) - bool(cfg["galaxies"]["file"])], *filter(None, [cfg["galaxies"]["file"]])]
+    stats = [(str(path), Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+    settings = {name: value for name, value in cfg.items() if name not in _NO_MATTER}
+    text = json.dumps([settings, stats, sorted(wanted)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _give_up(folder, reason, facts):
+    log.warning("the encoder is not trained: %s", reason)
+    save_reason(folder, reason, facts)

@@ -1,0 +1,360 @@
+"""One self-supervised training as lightning runs it: steps, schedules, monitors and checkpoints.
+
+All that is random in a step follows from the seed and the numbers of epoch and step, so that training which was stopped
+at any point goes on from the end of the last epoch to the same weights.
+"""
+
+import logging
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader
+
+from tandemlens.base.atomic import atomic_path
+from tandemlens.base.errors import InputError
+from tandemlens.base.warning_filters import warning_filters
+from tandemlens.learn.classifier import reproducible
+from tandemlens.learn.views import Views
+
+# isort: split
+# after the cure of torchvision
+from lightly.utils.scheduler import CosineWarmupScheduler
+from timm.optim import param_groups_weight_decay
+
+log = logging.getLogger("tandemlens")
+#: norm of the gradient above which it is cut
+_CLIP = 1.0
+#: spread of vectors (1 on a sphere) below which they are all alike
+COLLAPSED = 0.3
+#: what the checkpoint holds besides lightning's own
+_OWN = "tandemlens"
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """How `run_task` trains.
+
+    Parameters
+    ----------
+    epochs : int
+    minutes : float, min
+        Training ends with the epoch in which they are spent, those before a stop counted.
+    batch : int
+        Stamps that are contrasted with each other, on each device.
+    accumulate : int
+        Batches a step.
+    learning_rate, weight_decay : float
+        Of AdamW; biases and norms do not decay.
+    warmup : float
+        Share of the steps in which the learning rate rises; then it falls as a cosine.
+    same_lens : float
+        Share of a batch that is replaced by pairs of systems of one lens, where there are any.
+    probe_every : int
+        Epochs between probes; 0 for none.
+    workers : int
+        Processes that read stamps, on each device.
+    devices : int
+    precision : str
+        full, or bfloat16 on a GPU that has it.
+    compile : bool
+        Whether torch compiles the encoder, on a GPU.
+    """
+
+    epochs: int
+    minutes: float
+    batch: int
+    accumulate: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    same_lens: float
+    probe_every: int
+    workers: int
+    devices: int
+    precision: str
+    compile: bool
+
+
+def spread(vectors):
+    """How different unit vectors are: 1 where they fill a sphere, 0 where all are alike.
+
+    Parameters
+    ----------
+    vectors : (n, d) Tensor
+
+    Returns
+    -------
+    () Tensor
+        Mean over the dimensions of the standard deviation of z / |z|, times sqrt(d) (SimSiam, arXiv:2011.10566).
+    """
+    return normalize(vectors.float(), dim=1).std(0).mean() * vectors.shape[1] ** 0.5
+
+
+class PretrainTask(lightning.LightningModule):
+    """A method of `tandemlens.learn.pretext` with what it is trained on.
+
+    Parameters
+    ----------
+    pretext : torch.nn.Module
+        From `create_pretext`.
+    open_stream : callable
+        Gives the `StampStream` of part (rank, number of devices).
+    settings : TaskSettings
+    views : dict
+        Section ``views`` of the settings.
+    seed : int
+    fingerprint : str
+        Of all that decides the weights; a checkpoint of another one is not used.
+    pairs : tandemlens.learn.lens_pairs.LensPairs, optional
+    probes : callable, optional
+        Gives a dict of numbers for encoder and device.
+    progress : callable
+        Called with epochs done and epochs at most.
+
+    Attributes
+    ----------
+    curve : list of dict
+        Per epoch: loss, spread, and what the probes found.
+    ended : str
+        Why training ended; empty before.
+    failed : bool
+        Whether it ended with weights that are of no use.
+
+    Raises
+    ------
+    InputError
+        If there are too few stamps for one step.
+    """
+
+    def __init__(self, pretext, open_stream, settings, views, seed, fingerprint, progress, pairs=None, probes=None):
+        super().__init__()
+        self.pretext = pretext
+        self._open_stream, self._settings, self._views, self._seed = open_stream, settings, views, seed
+        self._fingerprint, self._progress, self._pairs, self._probes = fingerprint, progress, pairs, probes
+        self._loader, self.curve, self.ended, self.failed, self._seconds = None, [], "", False, 0.0
+        self.n_stamps = open_stream((0, 1)).n_stamps
+        self.batches = self.n_stamps // (settings.batch * settings.devices)
+        if self.batches < settings.accumulate:
+            raise InputError(
+                f"{self.n_stamps} stamps are too few for a step of {settings.devices} x {settings.accumulate} x "
+                f"{settings.batch}; make pretrain.batch or accumulate smaller, or enlarge the samples"
+            )
+        self.steps = settings.epochs * -(-self.batches // settings.accumulate)
+
+    def train_dataloader(self):
+        """Batches of the coming epoch."""
+        if self._loader is None:
+            stream, workers = self._open_stream((self.global_rank, self.trainer.world_size)), self._settings.workers
+            # processes that outlive an epoch start once
+            options = {"num_workers": workers, "persistent_workers": workers > 0}
+            self._loader = DataLoader(stream, batch_size=None, pin_memory=self.device.type == "cuda", **options)
+        self._loader.dataset.set_epoch(self.current_epoch)
+        return self._loader
+
+    def configure_optimizers(self):
+        """AdamW, with a learning rate that rises and falls."""
+        groups = param_groups_weight_decay(self.pretext, self._settings.weight_decay)
+        optimiser = torch.optim.AdamW(groups, self._settings.learning_rate)
+        warmup = min(int(self._settings.warmup * self.steps), self.steps - 1)
+        schedule = CosineWarmupScheduler(optimiser, warmup, self.steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self):
+        """Begin to add up."""
+        self._started, self._sums = time.monotonic(), torch.zeros(3, device=self.device, dtype=torch.float64)
+
+    def training_step(self, batch, number):
+        """Loss of a batch."""
+        rng = np.random.default_rng([self._seed, self.current_epoch, number, self.global_rank])
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        views = Views(self._views, generator)
+        first, second = (views(*planes) for planes in self._pair(batch, rng))
+        loss, vectors = self.pretext(first.x, second.x, first.valid, generator)
+        self._sums += torch.stack([loss.detach(), spread(vectors), torch.ones_like(loss)]).double()
+        return loss
+
+    def _pair(self, batch, rng):
+        """Stamps of the first and of the second views; some of a batch may be of two systems with one lens."""
+        own = batch.flux, batch.sigma, batch.mask
+        if self._pairs is None:
+            return own, own
+        n = len(batch.flux)
+        replaced = round(self._settings.same_lens * n)
+        drawn = self._pairs.draw(replaced, rng)
+        names = ("flux", "sigma", "mask")
+        others = [[torch.from_numpy(getattr(stamps, name)).to(self.device) for name in names] for stamps in drawn]
+        return [[torch.cat([a[: n - replaced], b]) for a, b in zip(own, other, strict=True)] for other in others]
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+        """A step, and what follows the weights."""
+        step = self.trainer.global_step
+        optimizer.step(closure=optimizer_closure)
+        self.pretext.after_step(min(step, self.steps), self.steps)
+
+    def on_train_epoch_end(self):
+        """Note what the epoch has brought, and whether it was the last one."""
+        loss, alike, n = self.all_gather(self._sums).reshape(-1, 3).sum(0).tolist()
+        epoch, settings = self.current_epoch + 1, self._settings
+        entry = {"epoch": epoch, "loss": loss / n, "spread": alike / n}
+        last = epoch == settings.epochs
+        if self._probes and settings.probe_every and (epoch % settings.probe_every == 0 or last):
+            if self.trainer.is_global_zero:
+                entry |= self._probes(self.pretext.encoder, self.device)
+            entry = self.trainer.strategy.broadcast(entry)
+        self.curve.append(entry)
+        self._seconds += time.monotonic() - self._started
+        self.ended, self.failed = self.trainer.strategy.broadcast(self._verdict(entry, last))
+        self.trainer.should_stop = bool(self.ended)
+        if self.trainer.is_global_zero:
+            log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in entry.items() if value is not None))
+            self._progress(epoch, settings.epochs)
+
+    def _verdict(self, entry, last):
+        """Why training ends with this epoch, if it does, and whether its weights are of no use."""
+        epoch, settings = entry["epoch"], self._settings
+        if not np.isfinite(entry["loss"]):
+            rate = settings.learning_rate
+            return (
+                f"training diverged: the loss of epoch {epoch} is no finite number; lower learning_rate {rate:g}",
+                True,
+            )
+        if self.pretext.monitored and entry["spread"] < COLLAPSED:
+            return (
+                f"training collapsed: vectors of all stamps are alike in epoch {epoch} (spread {entry['spread']:.2g}, "
+                f"at least {COLLAPSED} is wanted); lower learning_rate, raise batch, or take mae"
+            ), True
+        if last:
+            return f"all {settings.epochs} epochs done", False
+        if self._seconds > settings.minutes * 60:
+            return f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {settings.epochs}", False
+        return "", False
+
+    def on_save_checkpoint(self, checkpoint):
+        """Add what is not a weight."""
+        names = {"curve": self.curve, "ended": self.ended, "failed": self.failed, "seconds": self._seconds}
+        checkpoint[_OWN] = {"fingerprint": self._fingerprint, **names}
+
+    def on_load_checkpoint(self, checkpoint):
+        """Go on from there."""
+        own = checkpoint[_OWN]
+        self.curve, self.ended, self.failed = own["curve"], own["ended"], own["failed"]
+        self._seconds = own["seconds"]
+
+    def fits(self, checkpoint):
+        """Whether a checkpoint is of this very training.
+
+        Parameters
+        ----------
+        checkpoint : dict
+
+        Returns
+        -------
+        bool
+        """
+        return checkpoint.get(_OWN, {}).get("fingerprint") == self._fingerprint
+
+
+def run_task(task, device, path, settings, threads):
+    """Train, from the last checkpoint where there is one of this training; `task` is left as it ends.
+
+    Parameters
+    ----------
+    task : PretrainTask
+    device : torch.device
+    path : pathlib.Path
+        Checkpoint, written at the end of every epoch.
+    settings : TaskSettings
+    threads : int
+        Of the CPU.
+
+    Raises
+    ------
+    InputError
+        If the GPU is lost.
+    """
+    found = _read_checkpoint(path, task)
+    if not (found and found[_OWN]["ended"]):
+        _train(task, device, path, settings, threads, str(path) if found else None)
+    # several devices train copies of the task: the file holds how they ended
+    found = torch.load(path, "cpu", weights_only=True)
+    task.load_state_dict(found["state_dict"])
+    task.on_load_checkpoint(found)
+
+
+def _train(task, device, path, settings, threads, resumed):
+    gpu = device.type == "cuda"
+    # what devices there are, and what else one might install
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    if settings.compile and gpu:
+        task.pretext.encoder.compile()
+    # processes for several devices are forked, which they cannot be once the GPU has been asked what it can do
+    half = gpu and settings.precision == "bfloat16" and (settings.devices > 1 or torch.cuda.is_bf16_supported())
+    trainer = lightning.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=settings.devices,
+        # a script that Snakemake runs cannot be started once more
+        strategy="auto" if settings.devices == 1 else "ddp_fork",
+        precision="bf16-mixed" if half else 32,
+        max_epochs=settings.epochs,
+        limit_train_batches=task.batches,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=_CLIP,
+        sync_batchnorm=gpu and settings.devices > 1,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        callbacks=[_EveryEpoch(path)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=path.parent,
+        # the job has its devices: lightning is not to ask SLURM for tasks
+        plugins=[LightningEnvironment()],
+    )
+    try:
+        # advice about numbers of workers, which are a setting, and lightning's use of a part of torch that is to go
+        with reproducible(device, threads), warning_filters(ignore=(PossibleUserWarning, FutureWarning)):
+            trainer.fit(task, ckpt_path=resumed, weights_only=True)
+    except RuntimeError as error:
+        if gpu and "CUDA" in str(error):
+            raise InputError(
+                f"the GPU was lost or is full in epoch {len(task.curve) + 1} ({str(error).splitlines()[0]}); run "
+                "again, training goes on from its last epoch, or set pretrain.device to cpu or a smaller pretrain.batch"
+            ) from error
+        raise
+
+
+class _EveryEpoch(Checkpoint):
+    """Writes the checkpoint whole or not at all."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        """Every device takes part, and the first one writes."""
+        with atomic_path(self._path) if trainer.is_global_zero else nullcontext(self._path) as place:
+            trainer.save_checkpoint(place)
+
+
+def _read_checkpoint(path, task):
+    """The checkpoint, if it can be read and is of this training."""
+    if not path.exists():
+        return None
+    try:
+        found = torch.load(path, "cpu", weights_only=True)
+    except Exception as error:
+        # a broken file may raise whatever its bytes happen to mean
+        log.warning("checkpoint %s cannot be read (%s): training starts anew", path, type(error).__name__)
+        return None
+    if not task.fits(found):
+        log.warning("checkpoint %s is of other settings, code or stamps: training starts anew", path)
+        return None
+    log.info("training goes on after epoch %d of checkpoint %s", len(found[_OWN]["curve"]), path)
+    return found
