@@ -9,15 +9,14 @@ import sys
 
 import numpy as np
 import pandas as pd
-from rotations import rotations, sample
+from rotations import UNTUNED, rotations, sample
 
 from tandemlens.heads.classic import fit_classic
 from tandemlens.learn.metrics import tpr_at_fpr
 from tandemlens.learn.resample import summarise
 
 BANDS = ["g", "r", "i", "z"]
-FIXED = {"max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5, "reg_lambda": 2, "rounds": 2000, "patience": 50}
-CFG = {**FIXED, "constraints": True, "trials": 0, "bands": BANDS, "threads": 2}
+CFG = {**UNTUNED, "bands": BANDS}
 DRAWS = 1000
 
 

@@ -8,7 +8,7 @@ Run from the root of the project on the products of a campaign (see `benchmarks/
 import sys
 
 import numpy as np
-from rotations import sample
+from rotations import UNTUNED, sample
 
 from tandemlens.base.columns.features import COLUMNS
 from tandemlens.base.columns.registry import expand
@@ -20,8 +20,6 @@ SHARES = {"train": 0.45, "stop": 0.15, "calibrate": 0.0, "fuse": 0.0, "test": 0.
 #: tandems that are labelled, for the fit and for its end
 LABELLED = {"train": 16, "stop": 4}
 DRAWS = 10
-FIXED = {"max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5, "reg_lambda": 2, "rounds": 2000, "patience": 50}
-FIXED |= {"constraints": True, "trials": 0, "threads": 2}
 
 
 def draw(frame, bands, seed):
@@ -32,7 +30,7 @@ def draw(frame, bands, seed):
     for name, n in LABELLED.items():
         mine = np.flatnonzero((role == name) & label)
         role[np.setdiff1d(mine, rng.choice(mine, n, replace=False))] = "dropped"
-    cfg = {**FIXED, "bands": bands, "seed": seed}
+    cfg = {**UNTUNED, "bands": bands, "seed": seed}
     head = fit_classic(frame, label, folds["group"], role, cfg)
     test = role == "test"
     scores = np.where(frame["status"][test] == "ok", head.score(frame[test]), np.nan)

@@ -30,6 +30,11 @@ from tandemlens.learn.fuse import fit_fusion
 from tandemlens.learn.prior import shift_prior
 
 KINDS = {"colour": "pvalue", "classic": "log_odds"}
+#: the classic head without a search for hyperparameters
+UNTUNED = {
+    **{"max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5, "reg_lambda": 2, "rounds": 2000, "patience": 50},
+    **{"constraints": True, "trials": 0, "threads": 2},
+}
 SHARES = {"train": 0.68, "stop": 0.08, "calibrate": 0.14, "fuse": 0.1, "test": 0.0}
 
 

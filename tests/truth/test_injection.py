@@ -19,7 +19,7 @@ from tandemlens.survey.psf import growth_curve
 
 pytestmark = pytest.mark.real
 BANDS = ["g", "r", "i"]
-MATCH = {"max_residual": 0.3, "min_valid": 0.3, "noise_apertures": 300, "pixel_scale": 0.339}
+MATCH = {"common_psf": True, "max_residual": 0.3, "min_valid": 0.3, "noise_apertures": 300, "pixel_scale": 0.339}
 SURVEY = load_survey("kids_viking", ROOT / "config/surveys", load_schema(ROOT / "config/schemas/survey.schema.yaml"))
 FLUX = np.array([2000.0, 3000.0, 4000.0])
 

@@ -14,7 +14,7 @@ BANDS, FWHM, SCALE, SIZE = ("g", "r", "i"), (1.1, 0.9, 0.8), 0.25, 300
 SIGMA = (8.0, 10.0, 14.0)
 #: sub-pixel places of the bands' grids, so that two of them are resampled and their noise correlated
 SHIFTS = ((0.0, 0.0), (0.37, -0.41), (-0.23, 0.48))
-MATCH = {"max_residual": 0.3, "min_valid": 0.3, "noise_apertures": 400, "pixel_scale": SCALE}
+MATCH = {"common_psf": True, "max_residual": 0.3, "min_valid": 0.3, "noise_apertures": 400, "pixel_scale": SCALE}
 MEASURE = {"aperture_fwhm": 2.0, "aperture_arcsec": 0.7, "ebv_map": None}
 
 

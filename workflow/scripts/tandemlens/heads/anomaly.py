@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.scores import ANOMALY
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
@@ -23,11 +23,12 @@ from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.classifier import reproducible
 from tandemlens.learn.detectors import HypersphereSettings, as_double, fit_detector, restore_detector
 from tandemlens.learn.evidence import Ranks
-from tandemlens.learn.folds import DROPPED
 from tandemlens.learn.hypersphere import effective_rank
 from tandemlens.learn.left_out import LEAST_TRAIN, NonLenses, choose_detector, find_left_out
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, usable
 from tandemlens.learn.pu import placements
+from tandemlens.learn.sample import refuse_dropped
+from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
     name="anomaly",
@@ -139,9 +140,7 @@ class Head:
         facts = {name: getattr(self, name) for name in _FACTS}
         if self.detector is not None:
             facts |= {"standard": self.standard.lists(), "null": asdict(self.null)}
-            state = {name: value.contiguous() for name, value in self.detector.state_dict().items()}
-            with atomic_path(folder / _DETECTOR) as temporary:
-                save_file(state, temporary)
+            save_weights(folder / _DETECTOR, self.detector.state_dict())
         write_text(folder / _HEAD, json.dumps(facts, indent=1))
 
     @classmethod
@@ -172,8 +171,7 @@ def fit_head(table, cfg):
     InputError
         If the sample does not allow it.
     """
-    if (table["role"] == DROPPED).all():
-        raise InputError(table["reason_role"].iloc[0] if len(table) else "the training sample is empty")
+    refuse_dropped(table["role"], table["reason_role"])
     used = usable(table[table["role"].isin(("train", "stop"))])
     lens, names = used["label"].to_numpy(bool), feature_names(cfg["bands"])
     sample = _non_lenses(used[~lens], names)

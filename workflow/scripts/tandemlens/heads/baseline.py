@@ -12,16 +12,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.scores import BASELINE
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.classifier import TrainingSettings, pick_device, reproducible, score_images, train_classifier
 from tandemlens.learn.cutouts import Framing, noise_levels, read_images
+from tandemlens.learn.sample import learnt_systems
 from tandemlens.learn.vision import create_network
+from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
     name="baseline",
@@ -68,14 +70,15 @@ def fit(systems, folds, cutout_paths, model_dir, cfg, progress):
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"bands": list(cfg["bands"]), "side_arcsec": cfg["side_arcsec"], "pixels": cfg["pixels"]}
     try:
-        sample = _read_sample(_used(systems, folds), cutout_paths, facts, cfg)
+        used = learnt_systems(systems, folds)
+        _check(used)
+        sample = _read_sample(used, cutout_paths, facts, cfg)
         network, report = _train(sample, facts, cfg, device, progress)
     except InputError as error:
         log.warning("the baseline head is not trained: %s", error)
         write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error), **facts}, indent=1))
         return
-    with atomic_path(folder / _WEIGHTS) as temporary:
-        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, temporary)
+    save_weights(folder / _WEIGHTS, network.state_dict())
     write_text(folder / _FACTS, json.dumps({"trained": True, **facts, **sample.counts(), **report}, indent=1))
 
 
@@ -127,16 +130,6 @@ class _Sample:
             rows = self.roles == role
             out[role] = {"systems": int(rows.sum()), "positives": int(self.labels[rows].sum())}
         return out
-
-
-def _used(systems, folds):
-    """Systems of the roles train and stop, enough of them."""
-    table = systems[["target_id", "label"]].merge(folds, on="target_id", validate="one_to_one")
-    if len(table) and (table["role"] == "dropped").all():
-        raise InputError(table["reason"].iloc[0])
-    used = table[table["role"].isin(("train", "stop"))]
-    _check(used)
-    return used
 
 
 def _read_sample(used, paths, facts, cfg):

@@ -25,8 +25,9 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.fusers import grouped_folds
-from tandemlens.learn.matrix import feature_matrix, feature_names
+from tandemlens.learn.matrix import feature_matrix, feature_names, usable
 from tandemlens.learn.resample import paired_difference
+from tandemlens.learn.sample import refuse_dropped
 
 DECLARATION = Declaration(
     name="classic",
@@ -74,8 +75,7 @@ def fit(table, model_dir, cfg):
     folder = Path(model_dir)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        if (table["role"] == "dropped").all():
-            raise InputError(table["reason_role"].iloc[0] if len(table) else "the training sample is empty")
+        refuse_dropped(table["role"], table["reason_role"])
         storage = folder / "trials.db" if cfg["trials"] else None
         head = fit_classic(table, table["label"], table["group"], table["role"], cfg, storage)
     except InputError as error:
@@ -97,7 +97,7 @@ def score(features, model_dir, out_path):
     out_path : str
         scores/classic.parquet.
     """
-    rows = features[features["status"] == "ok"].reset_index(drop=True)
+    rows = usable(features)
     out = pd.DataFrame({"target_id": rows["target_id"], "classic": np.nan, "classic_by": _NONE, "drivers": ""})
     if json.loads((Path(model_dir) / _HEAD).read_text())["learner"] != _NONE and len(rows):
         head = Classic.load(model_dir)

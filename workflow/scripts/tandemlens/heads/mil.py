@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.scores import MIL
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
@@ -22,11 +22,12 @@ from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.bags import Bags
 from tandemlens.learn.classifier import VIEWS, pick_device, reproducible
 from tandemlens.learn.encoders import WeightFile, create_encoder, load_encoder
-from tandemlens.learn.folds import DROPPED
 from tandemlens.learn.joint import JointLoss
 from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, train_bags
 from tandemlens.learn.pooling import create_classifier
+from tandemlens.learn.sample import learnt_systems
 from tandemlens.learn.stamps import Format
+from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
     name="mil",
@@ -78,7 +79,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, 
     _check_settings(cfg, encoder_dir)
     rng = np.random.default_rng(cfg["seed"])
     try:
-        used = _used(systems, folds)
+        used = learnt_systems(systems, folds).set_index("target_id")
         bags = Bags(train_paths, set(used.index), search_paths if cfg["unlabelled_weight"] else ())
         rows, counts = _rows(bags, used, cfg)
         pretrained = load_encoder(encoder_dir, cfg["bands"], bags.format.pixels) if cfg["pretrained"] else None
@@ -94,8 +95,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, 
     except InputError as error:
         _refuse(folder, error)
         return
-    with atomic_path(folder / _WEIGHTS) as temporary:
-        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, temporary)
+    save_weights(folder / _WEIGHTS, network.state_dict())
     made = {
         "encoder": encoder.name,
         "pretrained": cfg["pretrained"],
@@ -155,14 +155,6 @@ def _check_settings(cfg, encoder_dir):
 def _refuse(folder, error):
     log.warning("the mil head is not trained: %s", error)
     write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
-
-
-def _used(systems, folds):
-    """Systems of the roles train and stop."""
-    table = systems[["target_id", "label"]].merge(folds, on="target_id", validate="one_to_one")
-    if len(table) and (table["role"] == DROPPED).all():
-        raise InputError(table["reason"].iloc[0])
-    return table[table["role"].isin(("train", "stop"))].set_index("target_id")
 
 
 def _rows(bags, used, cfg):

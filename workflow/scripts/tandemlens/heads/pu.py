@@ -25,13 +25,14 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table, write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.crossfit import LEARNERS, Member, cross_fit, fit_plain, make_classifier
-from tandemlens.learn.folds import DEFAULTS, DROPPED, link_groups
+from tandemlens.learn.folds import DEFAULTS, link_groups
 from tandemlens.learn.fusers import grouped_folds
 from tandemlens.learn.guard import gain
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, placed, usable
 from tandemlens.learn.prior_estimate import dedpul, prior_from_counts
 from tandemlens.learn.propensity import propensity_by_em, sensitivity_sweep
 from tandemlens.learn.pu import case_control_frequency, out_of_fold_g, placements, retrain, true_auc, unlabelled_weight
+from tandemlens.learn.sample import refuse_dropped
 
 DECLARATION = Declaration(
     name="pu",
@@ -204,8 +205,7 @@ def fit_head(train, search, expected, cfg):
     InputError
         If a sample does not allow it.
     """
-    if (train["role"] == DROPPED).all():
-        raise InputError(train["reason_role"].iloc[0] if len(train) else "the training sample is empty")
+    refuse_dropped(train["role"], train["reason_role"])
     train, search = usable(train), usable(search)
     names, rng = feature_names(cfg["bands"]), np.random.default_rng(cfg["seed"])
     part = {

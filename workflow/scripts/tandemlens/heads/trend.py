@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.scores import TREND
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.classifier import reproducible
-from tandemlens.learn.folds import DROPPED
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, usable
 from tandemlens.learn.nnpu import small_network
 from tandemlens.learn.pu import placements
+from tandemlens.learn.sample import refuse_dropped
 from tandemlens.learn.trend import (
     PhaseSettings,
     fit_hawkes_score,
@@ -36,6 +36,7 @@ from tandemlens.learn.trend import (
     trend_or_mean,
     trend_score,
 )
+from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
     name="trend",
@@ -150,8 +151,7 @@ class Head:
         if self.standard is not None:
             facts["standard"] = self.standard.lists()
             weights = {f"{k}.{n}": v for k, m in enumerate(self.snapshots) for n, v in m.state_dict().items()}
-            with atomic_path(folder / _SNAPSHOTS) as temporary:
-                save_file(weights, temporary)
+            save_weights(folder / _SNAPSHOTS, weights)
         write_text(folder / _HEAD, json.dumps(facts, indent=1))
 
     @classmethod
@@ -187,8 +187,7 @@ def fit_head(train, search, cfg):
     InputError
         If a sample does not allow it.
     """
-    if (train["role"] == DROPPED).all():
-        raise InputError(train["reason_role"].iloc[0] if len(train) else "the training sample is empty")
+    refuse_dropped(train["role"], train["reason_role"])
     tandems, search = usable(train[train["label"].astype(bool)]), usable(search)
     parts = {role: tandems[tandems["role"] == role] for role in ("train", "stop")}
     _check(parts, search)

@@ -71,7 +71,7 @@ def match_system(cutout, target_id, cfg, cache=None):
     target_id : str
         Seeds the blank apertures.
     cfg : dict
-        As for `match_shard`; ``common_psf`` is true where it is not given.
+        As for `match_shard`.
     cache : dict, optional
         Kernels of PSF pairs already seen.
 
@@ -97,7 +97,7 @@ def match_system(cutout, target_id, cfg, cache=None):
         broken = [b for b, w, u in zip(cutout.bands, widths, used, strict=True) if u and not np.isfinite(w)]
         raise DataError("bad_psf", f"band {', '.join(broken)}: the PSF image never falls to half its peak")
     worst = int(np.nanargmax(widths))
-    common = cfg.get("common_psf", True)
+    common = cfg["common_psf"]
     target = np.where(common, worst, np.arange(len(used)))
     kernels, residual = _kernels(on_grid.psf, used, target, cache)
     refused = used & (residual > cfg["max_residual"])

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from tandemlens.base.atomic import atomic_path, sha256, write_text
+from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import InputError
 from tandemlens.learn.vision import create_network
+from tandemlens.learn.weights import save_weights
 
 # isort: split
 # after the cure of torchvision
@@ -222,9 +223,7 @@ def save_encoder(encoder, folder, facts):
     facts : dict
         What else is to be known: ``bands`` (names), and how it was trained.
     """
-    state = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
-    with atomic_path(Path(folder) / _WEIGHTS) as temporary:
-        save_file(state, temporary)
+    save_weights(Path(folder) / _WEIGHTS, encoder.backbone.state_dict())
     made = {"trained": True, "name": encoder.name, "size": encoder.size, "width": encoder.width}
     write_text(Path(folder) / _FACTS, json.dumps({**made, **facts}, indent=1))
 

@@ -63,3 +63,45 @@ def training_table(folds_path, systems_paths, features_paths):
     features = pd.concat(map(read_table, features_paths), ignore_index=True)
     folds = read_table(folds_path)[["target_id", "group", "role", "reason"]].rename(columns={"reason": "reason_role"})
     return systems.merge(folds, on="target_id", validate="one_to_one").merge(features, on="target_id", how="left")
+
+
+def refuse_dropped(roles, reasons):
+    """Refuse a training sample of which no system has a role.
+
+    Parameters
+    ----------
+    roles, reasons : pandas.Series of str
+        Of all its systems, as from folds.parquet.
+
+    Raises
+    ------
+    InputError
+        With the reason why all were dropped, or for an empty sample.
+    """
+    if (roles == DROPPED).all():
+        raise InputError(reasons.iloc[0] if len(reasons) else "the training sample is empty")
+
+
+def learnt_systems(systems, folds):
+    """Systems that a fit may look at.
+
+    Parameters
+    ----------
+    systems : pandas.DataFrame
+        Columns target_id and label.
+    folds : pandas.DataFrame
+        folds.parquet.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Those of the roles train and stop, with the columns of both.
+
+    Raises
+    ------
+    InputError
+        As `refuse_dropped`.
+    """
+    table = systems[["target_id", "label"]].merge(folds, on="target_id", validate="one_to_one")
+    refuse_dropped(table["role"], table["reason"])
+    return table[table["role"].isin(("train", "stop"))]
