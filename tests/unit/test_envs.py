@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 import yaml
@@ -79,3 +80,9 @@ def test_conda_and_pip_agree_on_versions(env):
     for name, version in packages(f"envs/{env}").items():
         if name not in ("python", "pip"):
             assert (lock[name] + ".").startswith(version + ".")
+
+
+def test_no_script_bears_the_name_of_a_package():
+    # Snakemake puts the folder of scripts on the path: numba, for one, imports `coverage` where it finds it
+    scripts = {p.stem for p in SCRIPTS.glob("*.py")}
+    assert not scripts & (sys.stdlib_module_names | set(packages_distributions()) | {"coverage"})

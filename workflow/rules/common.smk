@@ -10,6 +10,7 @@ sys.path.insert(0, str(SCRIPTS))
 from tandemlens.base.config import load_schema, load_survey, validate_settings
 from tandemlens.base.digest import code_digest
 from tandemlens.base.errors import TandemlensError
+from tandemlens.base.locks import drop_stale_locks
 from tandemlens.base.samples import (
     choose_bands,
     release_name,
@@ -26,6 +27,9 @@ from tandemlens.sky.check import check_sample
 from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
 from tandemlens.survey.services.vizier import at_hand, is_remote
+
+if workflow.is_main_process:
+    drop_stale_locks()
 
 try:
     SETTINGS = validate_settings(

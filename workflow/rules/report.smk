@@ -49,10 +49,10 @@ rule coverage:
     conda:
         "../../envs/sky.yaml"
     params:
-        code=code("coverage"),
+        code=code("coverage_maps"),
         cfg={"bands": BANDS, "maps": [*BANDS, "all"]},
     script:
-        "../scripts/coverage.py"
+        "../scripts/coverage_maps.py"
 
 
 rule report:

@@ -1,5 +1,7 @@
 """Exceptions of the library; each message is one sentence: what, where, the value, what to do."""
 
+import errno
+
 
 class TandemlensError(Exception):
     """Base of every error that a user is meant to read."""
@@ -30,3 +32,27 @@ class DataError(TandemlensError):
         super().__init__(message)
         self.status = status
         self.numbers = numbers
+
+
+#: what a full, read-only, broken or vanished disk or an exhausted machine says, whatever is being worked on
+_OF_THE_MACHINE = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE", "ENOMEM", "EMFILE", "ENFILE", "ENODEV")
+    if hasattr(errno, name)
+)
+
+
+def of_the_machine(error):
+    """Whether an error tells of the machine and not of the target at hand.
+
+    Such an error must end the job, which can be run again; as the status of a target it would stay for good.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE)

@@ -10,13 +10,15 @@ import time
 import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tandemlens.base.atomic import sha256, write_text
-from tandemlens.base.errors import TandemlensError
+from tandemlens.base.errors import TandemlensError, of_the_machine
+from tandemlens.base.intact import SIDECAR, intact_inputs
 from tandemlens.base.secrets import RedactingFormatter, redact
 
 log = logging.getLogger("tandemlens")
@@ -40,20 +42,22 @@ def job(snakemake):
     started = time.time()
     _start_log(snakemake.log[0] if snakemake.log else os.devnull, snakemake.rule)
     try:
+        inputs = intact_inputs(snakemake.input)
         yield _progress_logger(snakemake.rule)
+        for output in snakemake.output:
+            write_sidecar(output, snakemake, started, inputs)
     except Exception as error:
         known = isinstance(error, TandemlensError)
         log.error("%s: %s", snakemake.rule, error if known else f"{type(error).__name__}: {error}")
         log.debug("%s", traceback.format_exc())
         where = f" (details in {snakemake.log[0]})" if snakemake.log else ""
         said = str(error) if known else f"{type(error).__name__}: {error}"
+        said += "; nothing was recorded of it, so run the same command again once it is mended" * of_the_machine(error)
         sys.exit(redact(f"tandemlens {snakemake.rule}: {said}{where}"))
-    for output in snakemake.output:
-        write_sidecar(output, snakemake, started)
     log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
 
 
-def write_sidecar(output, snakemake, started):
+def write_sidecar(output, snakemake, started, inputs):
     """Write ``<output>.prov.json``: what made this file from what.
 
     Parameters
@@ -63,11 +67,13 @@ def write_sidecar(output, snakemake, started):
     snakemake : snakemake.script.Snakemake
     started : float
         Unix time at which the job began, s.
+    inputs : dict of str
+        Path of every input file -> its SHA-256.
     """
     path = Path(output)
     if path.is_dir():
-        for file in sorted(p for p in path.iterdir() if not p.name.endswith(".prov.json")):
-            write_sidecar(file, snakemake, started)
+        for file in sorted(p for p in path.iterdir() if not p.name.endswith(SIDECAR)):
+            write_sidecar(file, snakemake, started, inputs)
         return
     params = dict(snakemake.params.items())
     facts = {
@@ -78,7 +84,7 @@ def write_sidecar(output, snakemake, started):
         "code": params.get("code"),
         "commit": _git_state(),
         "settings": params.get("cfg"),
-        "inputs": {str(p): sha256(p) for p in snakemake.input if Path(p).is_file()},
+        "inputs": inputs,
         "versions": _versions(),
         "python": platform.python_version(),
         "host_class": f"{platform.system()} {platform.machine()}",
@@ -86,7 +92,7 @@ def write_sidecar(output, snakemake, started):
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 3),
     }
-    write_text(path.with_name(path.name + ".prov.json"), json.dumps(facts, indent=1, sort_keys=True, default=str))
+    write_text(path.with_name(path.name + SIDECAR), json.dumps(facts, indent=1, sort_keys=True, default=str))
 
 
 def _start_log(path, rule):
@@ -114,6 +120,7 @@ def _progress_logger(rule):
     return progress
 
 
+@cache
 def _git_state():
     root = Path(__file__).parents[4]
     try:
@@ -131,6 +138,7 @@ def _device():
     return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
 
 
+@cache
 def _versions():
     wanted = ("numpy", "scipy", "pandas", "pyarrow", "astropy", "photutils", "sep", "h5py", "snakemake")
     wanted += ("scikit-learn", "xgboost", "xgboost-cpu", "torch", "timm")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tandemlens.base.columns.stage import COLUMNS
-from tandemlens.base.errors import DataError
+from tandemlens.base.errors import DataError, of_the_machine
 from tandemlens.base.status import OK, check
 from tandemlens.base.tables import empty_frame
 
@@ -48,6 +48,11 @@ def run_targets(target_ids, work, progress):
     -------
     pandas.DataFrame
         Columns target_id, status, reason; one row per target.
+
+    Raises
+    ------
+    OSError, MemoryError
+        Where the machine failed (`tandemlens.base.errors.of_the_machine`), whatever the target.
     """
     rows = []
     for index, target_id in enumerate(target_ids):
@@ -57,6 +62,8 @@ def run_targets(target_ids, work, progress):
         except DataError as error:
             status, reason = check(error.status), str(error)
         except Exception as error:  # the next target must not pay for an unforeseen one
+            if of_the_machine(error):
+                raise
             status, reason = "stage_failed", f"{type(error).__name__}: {error}"
             log.exception("%s: unforeseen error", target_id)
         rows.append({"target_id": target_id, "status": status, "reason": reason})

@@ -15,7 +15,7 @@ from scipy.ndimage import zoom
 
 from tandemlens.base.columns.fetch import COLUMNS
 from tandemlens.base.config import band_section
-from tandemlens.base.errors import DataError
+from tandemlens.base.errors import DataError, of_the_machine
 from tandemlens.base.flags import BAD, NO_DATA, SATURATED
 from tandemlens.base.secrets import redact
 from tandemlens.base.stack import Cutout, header_text, resize_psf, sanitize, write_stack
@@ -106,6 +106,8 @@ def _layers(source, target):
     except DataError as error:
         return error
     except Exception as error:  # one broken answer must not take the shard down
+        if of_the_machine(error):
+            raise
         log.exception("%s: unforeseen error", target["target_id"])
         return DataError("stage_failed", redact(f"{type(error).__name__}: {error}"))
 
@@ -171,6 +173,8 @@ class CutoutReader:
             except DataError as error:
                 row.update(status=error.status, reason=redact(str(error)))
             except Exception as error:  # one broken file must not take the shard down
+                if of_the_machine(error):
+                    raise
                 log.exception("%s %s: unforeseen error", target["target_id"], band)
                 row.update(status="stage_failed", reason=redact(f"{band}: {type(error).__name__}: {error}"))
             facts.append(row)
