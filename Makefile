@@ -1,6 +1,7 @@
 # make run    sets everything up and runs CONFIG (default: the embedded mock survey)
 # make test   sets everything up and runs the tests
 # make fuzz   looks for new counterexamples to the property tests
+# make faults kills runs a hundred times at random and compares what they end in (hours)
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md
@@ -15,7 +16,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz lint why manual clean
+.PHONY: setup run demo-fetch test fuzz faults lint why manual clean
 
 setup: $(VENV)/.complete
 
@@ -46,6 +47,9 @@ test: setup lint
 
 fuzz: setup
 	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/pytest -n $(CORES) -m hypothesis
+
+faults: setup
+	KILLS=100 $(VENV)/bin/pytest -s tests/faults/test_kills.py
 
 lint: setup
 	$(VENV)/bin/ruff check .

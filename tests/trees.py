@@ -29,13 +29,37 @@ class Tree:
 
     def snakemake(self, *arguments):
         """Run Snakemake on the small run of this tree; returns what it says."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "small.yaml", *arguments]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        env.pop("PYTHONPATH", None)
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=env, check=False)
-        self.said = done.stdout + done.stderr
+        done = self.attempt(*arguments)
         assert done.returncode == 0, self.said
         return self.said
+
+    def attempt(self, *arguments, under=(), **options):
+        """As `snakemake`, for a run that may fail: `under` is a command that runs it, `options` go to the process."""
+        options = {"capture_output": True, "text": True, "check": False, **options}
+        done = subprocess.run([*under, *self.command(*arguments)], cwd=self.folder, env=self.environment(), **options)
+        self.said = done.stdout + done.stderr
+        return done
+
+    def start(self, log):
+        """Begin the small run in a session of its own."""
+        options = {"cwd": self.folder, "env": self.environment(), "start_new_session": True}
+        return subprocess.Popen(self.command(), stdout=log, stderr=log, **options)
+
+    @staticmethod
+    def command(*arguments):
+        """The command of the small run."""
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "small.yaml", *arguments]
+
+    @staticmethod
+    def environment():
+        """One thread a job; no path to the library but the tree's own."""
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        env.pop("PYTHONPATH", None)
+        return env
+
+    def catalogue(self):
+        """The catalogue as bytes."""
+        return (self.folder / "results/catalogue/candidates.csv").read_bytes()
 
     def stale(self):
         """Rule -> number of jobs that a run would do now."""

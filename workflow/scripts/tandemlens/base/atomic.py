@@ -2,8 +2,14 @@
 
 import hashlib
 import os
+import platform
+import re
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+
+#: names of half-written files say where their writer runs: another machine's processes cannot be looked at
+_HOST = re.sub(r"\W", "-", platform.node()) or "host"
 
 
 @contextmanager
@@ -22,7 +28,8 @@ def atomic_path(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    _drop_left_over(path)
+    temporary = path.with_name(f".{_HOST}.{os.getpid()}.{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as handle:
@@ -59,6 +66,24 @@ def sha256(path):
     """
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _drop_left_over(path):
+    """Remove what a killed process of this machine left half-written of `path`."""
+    for left in path.parent.glob(f".{_HOST}.*.{escape(path.name)}"):
+        pid = left.name.removeprefix(f".{_HOST}.").removesuffix(f".{path.name}")
+        if pid.isdigit() and not _alive(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _sync_folder(folder):
