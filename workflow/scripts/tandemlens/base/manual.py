@@ -8,14 +8,15 @@ _MODEL_HEAD = """# Data model
 
 <!-- made from workflow/scripts/tandemlens/base/columns by `make manual` -->
 
-Every table that a run writes below its folder of results. Tables are Parquet; unit, UCD and description of every column
-stand in the metadata of its field. A number that is not known is NaN, a text that is not known is missing or empty. `{band}`
-and `{colour}` stand for each band and each pair of neighbours. `base.status` lists the statuses, `base.flags` the mask bits.
+Every table that a run writes below its folder of results. Tables are Parquet; unit, UCD and description of every
+column stand in the metadata of its field. A number that is not known is NaN, a text that is not known is missing or
+empty. `{band}` and `{colour}` stand for each band and each pair of neighbours. `base.status` lists the statuses,
+`base.flags` the mask bits.
 
-The catalogue holds the same rows and values in every format. Parquet, HATS and CSV hold text byte for byte (UTF-8). FITS
-holds printable ASCII alone: text is escaped as in Python source, so that in Python `cell.encode().decode("unicode_escape")`
-is the text again. VOTable escapes in that way only control characters, which XML cannot hold. `candidates.reg` (DS9) and
-HATS hold the rows that have coordinates."""
+The catalogue holds the same rows and values in every format. Parquet, HATS and CSV hold text byte for byte (UTF-8).
+FITS holds printable ASCII alone: text is escaped as in Python source, so that in Python
+`cell.encode().decode("unicode_escape")` is the text again. VOTable escapes in that way only control characters, which
+XML cannot hold. `candidates.reg` (DS9) and HATS hold the rows that have coordinates."""
 
 
 def settings_table(schema, prefix="", told=()):

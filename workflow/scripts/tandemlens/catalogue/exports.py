@@ -59,15 +59,18 @@ def _write_csv(path, frame, columns, meta):
 def _write_fits(path, frame, columns, meta):
     with atomic_path(path) as temporary:
         hdu = fits.BinTableHDU.from_columns([_fits_column(frame[c.name], c) for c in columns], name="CANDIDATES")
+        hdu.header["LONGSTRN"] = ("OGIP 1.0", "texts may go on in CONTINUE cards")
         for number, column in enumerate(columns, 1):
             hdu.header[f"TCOMM{number}"] = _ascii(column.description)
             if column.ucd:
                 hdu.header[f"TUCD{number}"] = column.ucd
         for key, value in meta.items():
             hdu.header[f"HIERARCH {key.upper()}"] = _ascii(value)
-        # astropy's own checksum comment holds the hour of writing, which would make equal runs differ
-        hdu.add_checksum(when="HDU checksum")
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
+        # writing changes the header where text has its true lengths, so that the checksum comes last
+        with fits.open(temporary, mode="update") as hdus:
+            # astropy's own comment holds the hour of writing, which would make equal runs differ
+            hdus[1].add_checksum(when="HDU checksum")
 
 
 def _fits_column(values, column):
@@ -86,7 +89,7 @@ def _write_votable(path, frame, columns, meta):
     votable, resource = VOTableFile(version="1.4"), Resource()
     votable.resources.append(resource)
     resource.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
-    resource.infos.extend(Info(name=key, value=str(value)) for key, value in meta.items())
+    resource.infos.extend(Info(ID=f"info_{key}", name=key, value=str(value)) for key, value in meta.items())
     table = TableElement(votable, ID="candidates", name="candidates", nrows=len(frame))
     resource.tables.append(table)
     table.fields.extend(_field(votable, column) for column in columns)

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import lsdb
+import pyarrow as pa
 import pyarrow.parquet as pq
+from hats.io import write_parquet_metadata
 
 from tandemlens.base.errors import InputError
 
@@ -52,8 +54,20 @@ def write_hats(table_path, folder):
     )
     try:
         catalogue.write_catalog(temporary, catalog_name="candidates", progress_bar=False)
+        for part in sorted(p.parent for p in temporary.glob("*/dataset")):
+            _tell_columns(part, table.schema)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _tell_columns(catalogue, schema):
+    """Put unit, UCD and description back into the files of a catalogue: LSDB does not keep them."""
+    for path in sorted(catalogue.glob("dataset/Norder=*/**/*.parquet")):
+        table = pq.read_table(path, partitioning=None)
+        facts = {field.name: field.metadata for field in schema}
+        told = pa.schema([field.with_metadata(facts.get(field.name)) for field in table.schema])
+        pq.write_table(table.cast(told), path, compression="zstd")
+    write_parquet_metadata(catalogue, create_per_partition_stats=True)
