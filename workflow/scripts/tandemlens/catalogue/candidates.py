@@ -140,15 +140,12 @@ def _take(table, names):
 def _road(targets, tables):
     """Status, reason, stage, release and bands of every target: the first stage that it did not leave with ok."""
     rows = {t: {"status": s, "reason": r, "stage": "targets"} for t, s, r in _three(targets) if s != OK}
-    fetched = dict(tuple(tables["fetch"].groupby("target_id"))) if len(tables["fetch"]) else {}
+    fetched, facts = _fetched(tables)
     left = {stage: _first_rows(tables[stage]) for stage in _STAGES}
-    bands, facts = _used_bands(tables["match"]), {}
     for target_id in targets["target_id"]:
         if target_id in rows:
             continue
         rows[target_id] = _outcome(target_id, fetched, left)
-    for target_id, part in fetched.items():
-        facts[target_id] = {"release": part["release"].iloc[0], "bands": bands.get(target_id, "")}
     empty = {"release": "", "bands": ""}
     return pd.DataFrame([{"target_id": t, **row, **facts.get(t, empty)} for t, row in rows.items()]).rename(
         columns={"status": "status_road", "reason": "reason_road"}
@@ -168,6 +165,17 @@ def _outcome(target_id, fetched, left):
         if status != OK:
             return {"status": status, "reason": reason, "stage": stage}
     return {"status": SCORED, "reason": "", "stage": ""}
+
+
+def _fetched(tables):
+    """Status and reason of every band of the targets that were fetched; their release and the bands that are used."""
+    if not len(tables["fetch"]):
+        return {}, {}
+    outcomes, bands = {}, _used_bands(tables["match"])
+    for target_id, status, reason in _three(tables["fetch"]):
+        outcomes.setdefault(target_id, []).append((status, reason))
+    release = tables["fetch"].groupby("target_id")["release"].first()
+    return outcomes, {t: {"release": r, "bands": bands.get(t, "")} for t, r in release.items()}
 
 
 def _three(table):
