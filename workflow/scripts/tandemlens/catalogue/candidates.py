@@ -72,7 +72,7 @@ def build_catalogue(given, cfg, code, outputs, progress):
     frame = frame.assign(survey=cfg["survey"], run_id=run, models=" ".join(f"{h}:{m}" for h, m in models.items()))
     frame = frame.fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
     fusion = Fusion.load(given["models"][cfg["heads"].index("fused")]) if "fused" in cfg["heads"] else None
-    if fusion is not None:
+    if "fused" in cfg["heads"]:
         frame = _listed(frame, fusion, cfg["fdr"])
     ranking = "color_evidence" if fusion is None else "fused"
     frame = _rank(frame, ranking)
@@ -114,7 +114,7 @@ def _listed(frame, fusion, level):
     """Chance of every target among what is no tandem, and whether it stands on the list of candidates."""
     frame = frame.assign(p_conformal=np.nan, fdr=np.nan, listed=False)
     some = frame["fused"].notna().to_numpy()
-    if not some.any():
+    if fusion is None or not some.any():
         return frame
     fused = frame.loc[some, "fused"].to_numpy()
     found = candidate_list(fused, fusion.null_scores, level)
