@@ -4,7 +4,7 @@
 # make faults kills runs a hundred times at random and compares what they end in (hours)
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
-# make manual writes the settings tables of config/README.md
+# make manual writes the settings tables of config/README.md, and docs/data-model.md
 CONFIG ?= config/config.yaml
 DATA ?=
 CORES ?= 2

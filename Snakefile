@@ -17,6 +17,7 @@ include: "workflow/rules/heads.smk"
 include: "workflow/rules/fuse.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/crossmatch.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -25,6 +26,7 @@ rule all:
     input:
         f"{RESULTS}/catalogue/candidates.parquet",
         f"{RESULTS}/catalogue/coverage.parquet",
+        [f"{RESULTS}/catalogue/hats"] if SETTINGS["catalogue"]["hats"] else [],
         f"{RESULTS}/report/index.html",
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
         [f"{RESULTS}/report/evaluation.html"] if LEARNS else [],

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from astropy.io import fits
 
+from tandemlens.base.stack import pixel_digest, read_stack
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.survey.psf import moffat
 from trees import plant
@@ -210,6 +211,30 @@ def test_every_row_has_its_status(outcome):
     got = dict(zip(catalogue["source_row"], catalogue["status"], strict=True))
     wrong = {name: (got[k], status) for k, (name, status) in enumerate(expected) if got[k] != status}
     assert not wrong, catalogue[["name", "status", "reason"]].to_string()
+
+
+def test_every_row_says_what_its_pixels_are_like_and_what_made_it(outcome):
+    catalogue, *_, results = outcome
+    digests = {}
+    for path in (results / "spoiled/search").glob("*/cutouts.h5"):
+        with read_stack(path) as stack:
+            digests |= {t: pixel_digest(stack[k]) for k, t in enumerate(stack.target_ids)}
+    assert len(digests) > 10
+    assert list(catalogue["cutout_sha256"].fillna("")) == [digests.get(t, "") for t in catalogue["target_id"]]
+    by_row = catalogue.set_index("source_row")
+    names = catalogue.drop_duplicates("name").set_index("name")
+    assert names.loc["whole", "coverage_fraction"] == 1
+    assert names.loc["half NaN", "coverage_fraction"] == pytest.approx(0.7, abs=0.1)
+    assert names.loc["all files missing", "coverage_fraction"] == 0
+    assert by_row.loc[by_row["status"] == "bad_coordinates", "coverage_fraction"].isna().all()
+    assert names.loc["whole", ["psf_fwhm_g", "psf_fwhm_r", "psf_fwhm_i"]].tolist() == pytest.approx(
+        [1, 0.9, 0.8], rel=0.03
+    )
+    assert np.isnan(names.loc["one band missing", "psf_fwhm_g"])
+    assert catalogue["run_id"].nunique() == catalogue["models"].nunique() == 1
+    models = dict(word.split(":") for word in catalogue["models"].iloc[0].split())
+    assert list(models) == ["colour", "classic", "fused"]
+    assert {len(word) for word in [*models.values(), catalogue["run_id"].iloc[0]]} == {12}
 
 
 def test_every_row_without_a_score_says_why(outcome):

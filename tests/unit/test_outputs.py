@@ -1,22 +1,21 @@
-"""Catalogue, exports, page and manual."""
+"""Page, manual, data model and templates of colour."""
+
+import importlib
+import pkgutil
 
 import numpy as np
-import pandas as pd
 import pytest
-from astropy.io import fits
-from astropy.table import Table
 
+import tandemlens.base.columns
 from places import ROOT
-from tandemlens.base.columns.candidates import columns
+from tandemlens.base.columns.products import PRODUCTS
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.config import load_schema, validate_settings
-from tandemlens.base.manual import fill_manual
-from tandemlens.base.tables import read_table
-from tandemlens.catalogue.exports import write_exports
+from tandemlens.base.manual import data_model, fill_manual
 from tandemlens.catalogue.figures import composite, rgb_bands
 from tandemlens.features.sequence import Bands, Sed, read_sed, second_sequence, sequence_colours, template_colours
 
 SEDS = {p.stem: str(p) for p in sorted((ROOT / "resources/seds").glob("*.csv"))}
-COLUMNS = columns(["colour", "classic", "fused"])
 GRIZ = Bands(tuple("griz"), (4800, 6220, 7540, 8690), (1400, 1400, 1300, 1050))
 
 
@@ -24,6 +23,29 @@ def test_the_manual_is_that_of_the_schemas():
     """`make manual` writes it; a setting changed in a schema alone fails here."""
     text = (ROOT / "config/README.md").read_text()
     assert fill_manual(text, load_schema(ROOT / "config/schemas/config.schema.yaml")) == text
+
+
+def test_the_data_model_is_that_of_the_columns():
+    assert data_model(PRODUCTS) == (ROOT / "docs/data-model.md").read_text()
+
+
+def test_the_data_model_tells_every_registered_column():
+    """A table that is registered and stands on no page fails here; parts of a table are told where they are used."""
+    told = {c.name for p in PRODUCTS for c in p.columns}
+    found = set()
+    for info in pkgutil.iter_modules(tandemlens.base.columns.__path__):
+        module = importlib.import_module(f"tandemlens.base.columns.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, list) and value and all(isinstance(v, Column) for v in value):
+                found |= {c.name for c in value}
+    assert len(found) > 200
+    # the catalogues' tandems are a table in memory only
+    assert found - told <= {"bg_name", "bg_ra", "bg_dec", "bg_z", "separation_arcsec", "dz"}
+
+
+def test_a_list_within_braces_is_one_path():
+    text = data_model([p for p in PRODUCTS if p.columns is PRODUCTS[0].columns])
+    assert "## `catalogue/candidates.{parquet,fits,vot,csv}`, `catalogue/hats`" in text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config/examples").glob("*.yaml")), ids=lambda p: p.stem)
@@ -34,35 +56,6 @@ def test_every_example_is_valid(path):
         yaml.safe_load(path.read_text()), load_schema(ROOT / "config/schemas/config.schema.yaml")
     )
     assert (ROOT / "config/surveys" / f"{settings['samples']['search']['survey']}.yaml").is_file()
-
-
-def catalogue(n=3):
-    rows = []
-    for k in range(n):
-        row = {
-            c.name: {"str": f"text {k}", "bool": True}.get(c.dtype, 1.0 if c.high is None or c.high >= 1 else 0)
-            for c in COLUMNS
-        }
-        rows.append({**row, "rank": k + 1, "source_row": k, "ra": 10.0 + k, "dec": -1.0, "name": f"Cl <{k}> \u00e9"})
-    frame = pd.DataFrame(rows)
-    frame.loc[1, ["p_chance", "color_evidence"]] = np.nan
-    frame.loc[1, "chosen"] = None
-    return frame
-
-
-def test_exports_agree(tmp_path):
-    paths = {suffix: str(tmp_path / f"c.{suffix}") for suffix in ("parquet", "fits", "csv")}
-    write_exports(catalogue(), COLUMNS, {"survey": "mock"}, paths)
-    parquet, table, csv = read_table(paths["parquet"]), Table.read(paths["fits"], hdu=1), pd.read_csv(paths["csv"])
-    assert list(parquet.columns) == table.colnames == list(csv.columns) == [c.name for c in COLUMNS]
-    for column in COLUMNS:
-        if column.dtype in ("float64", "int32", "int64"):
-            np.testing.assert_allclose(parquet[column.name], np.ma.filled(table[column.name], np.nan))
-            np.testing.assert_allclose(parquet[column.name], csv[column.name])
-    assert table["ra"].unit == "deg"
-    with fits.open(paths["fits"], checksum=True) as hdus:
-        assert hdus[1].header["TCOMM1"].startswith("1 is the best")
-        assert hdus[1].data["name"][0] == "Cl <0> \\xe9"
 
 
 def test_colours_of_the_composite_keep_their_meaning():

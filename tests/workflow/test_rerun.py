@@ -83,6 +83,22 @@ def test_another_rate_of_false_discoveries_reruns_the_catalogue_alone(tree):
     assert tree.stale() == {"catalogue": 1, "report": 1}
 
 
+def test_what_the_catalogue_is_compared_with_reruns_the_catalogue_alone(tree):
+    known = {"catalogues": {"mine": {"catalogue": "targets.csv", "radius_arcsec": 30}}}
+    tree.configure(crossmatch=known)
+    assert tree.stale() == {"catalogue": 1, "report": 1}
+    tree.configure(crossmatch={"ned": True})
+    assert tree.stale() == {"ned": SHARDS, "catalogue": 1, "report": 1}
+    # what is asked of nobody changes nothing
+    tree.configure(crossmatch={"service_radius_arcsec": 30})
+    assert tree.stale() == {}
+
+
+def test_the_catalogue_as_hats_is_made_of_it_and_reruns_nothing(tree):
+    tree.configure(catalogue={"hats": True})
+    assert tree.stale() == {"hats": 1}
+
+
 def test_editing_the_page_reruns_the_reports(tree):
     tree.append(f"{LIBRARY}/catalogue/page.py", "\nEDITED = True\n")
     assert tree.stale() == {"report": 1, "simulation": 1, "evaluation_page": 1}
@@ -135,7 +151,8 @@ def test_adding_an_unusable_target_reruns_only_the_catalogue(tree):
 def test_two_runs_give_one_catalogue(finished, tmp_path):
     second = plant(tmp_path / "second")
     second.snakemake()
-    for name in ("candidates.csv", "candidates.fits"):
+    for suffix in ("parquet", "fits", "vot", "csv", "reg"):
+        name = f"candidates.{suffix}"
         first, again = (t.folder / "results/catalogue" / name for t in (finished, second))
         assert first.read_bytes() == again.read_bytes()
 
@@ -143,7 +160,9 @@ def test_two_runs_give_one_catalogue(finished, tmp_path):
 def test_every_product_has_its_trail(finished):
     """Sidecar, log and benchmark of every job; the sidecar's digest is that of the file."""
     results = finished.folder / "results"
-    products = [p for p in results.rglob("*") if p.suffix in (".h5", ".parquet", ".fits", ".csv", ".html")]
+    products = [
+        p for p in results.rglob("*") if p.suffix in (".h5", ".parquet", ".fits", ".vot", ".csv", ".reg", ".html")
+    ]
     products = [p for p in products if p.parent.parent != results / "mock"]
     assert len(products) > 25
     for path in products:

@@ -130,6 +130,10 @@ try:
         SETTINGS["tandems"] |= {
             key: behind[key] for key in ("catalogue", "columns", "format", "hdu")
         }
+    for name, other in SETTINGS["crossmatch"]["catalogues"].items():
+        SETTINGS["crossmatch"]["catalogues"][name] = at_hand(
+            {**other, "catalogue": in_data(other["catalogue"])}, SETTINGS["fetch"]
+        )
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
@@ -213,6 +217,31 @@ def dust_of(wildcards):
     if simulated or not measure["ebv_service"] or measure["ebv_map"]:
         return []
     return f"{RESULTS}/{SURVEY_NAME}/{wildcards.sample}/{wildcards.shard}/dust.parquet"
+
+
+def asked(service):
+    """What a service knows around the searched targets, where the settings ask for it."""
+    return per_shard(f"{service}.parquet") if SETTINGS["crossmatch"][service] else []
+
+
+def catalogue_settings():
+    """What decides the catalogue besides its inputs; where files lie decides nothing."""
+    known = SETTINGS["crossmatch"]
+    return {
+        "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+        "bands": BANDS,
+        "survey": SURVEY_NAME,
+        "fdr": SETTINGS["fusion"]["fdr"],
+        "tandems": without_path(SETTINGS["tandems"]),
+        "crossmatch": {
+            **{key: known[key] for key in ("radius_arcsec", "ned", "simbad")},
+            "catalogues": {k: without_path(c) for k, c in known["catalogues"].items()},
+        },
+    }
+
+
+def without_path(settings):
+    return {key: value for key, value in settings.items() if key != "catalogue"}
 
 
 def learns_from(head):

@@ -13,11 +13,24 @@ rule catalogue:
         measure=per_shard("measure.parquet"),
         features=per_shard("features.parquet"),
         fused=per_shard("scores/fused.parquet") if LEARNS else [],
-        fusion=f"{RESULTS}/models/fusion" if LEARNS else [],
+        models=[f"{RESULTS}/models/{h.name}" for h in HEADS]
+        + [f"{RESULTS}/models/fusion"] * LEARNS,
+        lenscat=(
+            in_data(SETTINGS["crossmatch"]["lenscat"])
+            if SETTINGS["crossmatch"]["lenscat"]
+            else []
+        ),
+        catalogues=[
+            c["catalogue"] for c in SETTINGS["crossmatch"]["catalogues"].values()
+        ],
+        ned=asked("ned"),
+        simbad=asked("simbad"),
     output:
         parquet=f"{RESULTS}/catalogue/candidates.parquet",
         fits=f"{RESULTS}/catalogue/candidates.fits",
+        votable=f"{RESULTS}/catalogue/candidates.vot",
         csv=f"{RESULTS}/catalogue/candidates.csv",
+        regions=f"{RESULTS}/catalogue/candidates.reg",
     log:
         f"{RESULTS}/logs/catalogue.log",
     benchmark:
@@ -26,14 +39,26 @@ rule catalogue:
         "../../envs/sky.yaml"
     params:
         code=code("catalogue"),
-        cfg={
-            "tandems": SETTINGS["tandems"],
-            "survey": SURVEY_NAME,
-            "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
-            "fdr": SETTINGS["fusion"]["fdr"],
-        },
+        cfg=catalogue_settings(),
     script:
         "../scripts/catalogue.py"
+
+
+rule hats:
+    input:
+        f"{RESULTS}/catalogue/candidates.parquet",
+    output:
+        directory(f"{RESULTS}/catalogue/hats"),
+    log:
+        f"{RESULTS}/logs/hats.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/hats.jsonl"
+    conda:
+        "../../envs/hats.yaml"
+    params:
+        code=code("partition"),
+    script:
+        "../scripts/partition.py"
 
 
 rule coverage:

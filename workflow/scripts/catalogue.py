@@ -4,15 +4,11 @@ from tandemlens.base.job import job
 from tandemlens.catalogue.candidates import build_catalogue
 
 with job(snakemake) as progress:
-    tables = ("fetch", "match", "segment", "measure", "features")
-    given, cfg = snakemake.input, snakemake.params.cfg
+    params = snakemake.params
     build_catalogue(
-        given.targets,
-        {name: list(given.get(name)) for name in tables},
-        {head: list(given.get(head)) for head in cfg["heads"]},
-        given.fusion,
-        cfg,
-        given.tandems,
+        dict(snakemake.input.items()),
+        params.cfg,
+        params.code,
         dict(snakemake.output.items()),
         progress,
     )

@@ -1,8 +1,22 @@
-"""Tables of the user manual made from the JSON schemas, so that the manual cannot disagree with the code."""
+"""Tables of the user manual and of the data model, made from schemas and columns, so that they agree with the code."""
 
 import json
+import re
 
 _START, _END = "<!-- settings: made from config/schemas by `make manual` -->", "<!-- end of settings -->"
+_MODEL_HEAD = """# Data model
+
+<!-- made from workflow/scripts/tandemlens/base/columns by `make manual` -->
+
+Every table that a run writes below its folder of results. Tables are Parquet; unit, UCD and description of every
+column stand in the metadata of its field. A number that is not known is NaN, a text that is not known is missing or
+empty. `{band}` and `{colour}` stand for each band and each pair of neighbours. `base.status` lists the statuses,
+`base.flags` the mask bits.
+
+The catalogue holds the same rows and values in every format. Parquet, HATS and CSV hold text byte for byte (UTF-8).
+FITS holds printable ASCII alone: text is escaped as in Python source, so that in Python
+`cell.encode().decode("unicode_escape")` is the text again. VOTable escapes in that way only control characters, which
+XML cannot hold. `candidates.reg` (DS9) and HATS hold the rows that have coordinates."""
 
 
 def settings_table(schema, prefix="", told=()):
@@ -73,3 +87,37 @@ def _allowed(part):
     if low is None and high is None:
         return text
     return f"{text} in {left}{'-inf' if low is None else low}, {'inf' if high is None else high}{right}"
+
+
+def data_model(products):
+    """Markdown page of every column of every table.
+
+    Parameters
+    ----------
+    products : sequence of tandemlens.base.columns.products.Product
+
+    Returns
+    -------
+    str
+    """
+    parts = [_MODEL_HEAD]
+    for product in products:
+        files = ", ".join(f"`{path}`" for path in _files(product.files))
+        parts += ["", f"## {files}", "", f"One row per {product.row}.", ""]
+        parts += ["| column | type | unit | range | UCD | meaning |", "|---|---|---|---|---|---|"]
+        for c in product.columns:
+            cells = [f"`{c.name}`", c.dtype, c.unit, _range(c), c.ucd, c.description]
+            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(parts) + "\n"
+
+
+def _files(text):
+    """Paths of a list with commas; those within braces belong to a path."""
+    return re.split(r", (?![^{]*})", text)
+
+
+def _range(column):
+    if column.low is None and column.high is None:
+        return ""
+    low, high = (end if value is None else f"{value:g}" for value, end in ((column.low, "-inf"), (column.high, "inf")))
+    return f"[{low}, {high}]"

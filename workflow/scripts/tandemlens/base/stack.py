@@ -6,6 +6,7 @@ text, ``target_id`` (n,). Systems smaller than the stack are padded at the upper
 (n, 2) remembers their true sizes. Further per-system arrays lie under ``extra/``.
 """
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -250,6 +251,25 @@ def sanitize(cutout):
     flux = np.where(invalid, 0.0, flux).astype(np.float32)
     variance = np.where(invalid, np.inf, variance).astype(np.float32)
     return replace(cutout, flux=flux, variance=variance, mask=mask)
+
+
+def pixel_digest(cutout):
+    """SHA-256 of the pixels of a cutout: names of the bands, shape, then flux, variance and mask as stored.
+
+    Parameters
+    ----------
+    cutout : Cutout
+
+    Returns
+    -------
+    str
+        Hexadecimal digest; that of a row of a stack can be found again from the file.
+    """
+    head = f"{' '.join(cutout.bands)} {cutout.flux.shape}"
+    digest = hashlib.sha256(head.encode())
+    for values, dtype in ((cutout.flux, "<f4"), (cutout.variance, "<f4"), (cutout.mask, "<u2")):
+        digest.update(np.ascontiguousarray(values, dtype))
+    return digest.hexdigest()
 
 
 def resize_psf(psf, size):

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 
 from tandemlens.base.columns.candidates import FROM_FEATURES, LISTED, columns
+from tandemlens.base.columns.crossmatch import SERVICES
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
 from tandemlens.base.tables import read_table
+from tandemlens.catalogue.crossmatch import crossmatch
 from tandemlens.catalogue.exports import write_exports
+from tandemlens.catalogue.identity import model_id, run_id
 from tandemlens.learn.conformal import candidate_list, conformal_p_values
 from tandemlens.learn.fuse import Fusion
 from tandemlens.survey.catalogues import read_catalogue
@@ -21,25 +24,24 @@ log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
 
 
-def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, background_path, outputs, progress):
+def build_catalogue(given, cfg, code, outputs, progress):
     """Join the tables of all shards to one ranked row per target.
 
     Parameters
     ----------
-    targets_path : str
-        The cleaned target table.
-    shard_tables : dict of list of str
-        Paths of fetch, match, segment, measure and features tables, one a shard.
-    scores : dict of list of str
-        Head -> paths of its scores, one a shard; ``fused`` is one of them where heads were trained.
-    model_dir : str
-        Of the fusion; empty without.
+    given : dict
+        Paths of the inputs: ``targets``, the cleaned target table; one list each, a path a shard, of ``fetch``,
+        ``match``, ``segment``, ``measure``, ``features``, of the scores of every head by its name, and of ``ned`` and
+        ``simbad``; lists ``models`` in the order of ``cfg["heads"]`` and ``catalogues`` in that of
+        ``cfg["crossmatch"]["catalogues"]``; ``tandems``, clusters behind (empty takes the targets themselves), and
+        ``lenscat``. What a run does not have is empty.
     cfg : dict
-        ``tandems``, that section of the settings, ``survey``, and ``fdr``.
-    background_path : str
-        Catalogue of the clusters behind; empty takes the targets themselves.
+        ``heads``, the names of all (``fused`` among them where heads were trained), ``bands``, ``survey``, ``fdr``, and
+        the sections ``tandems`` and ``crossmatch`` of the settings.
+    code : dict of str
+        Digest of the code of this stage.
     outputs : dict of str
-        Paths of the products ``parquet``, ``fits`` and ``csv``.
+        Paths of the products (`tandemlens.catalogue.exports.write_exports`).
     progress : callable
 
     Raises
@@ -47,35 +49,65 @@ def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, backgrou
     InputError
         If a target were lost or doubled.
     """
-    targets = read_table(targets_path)
-    tables = {name: _concat(paths) for name, paths in shard_tables.items()}
-    progress(1, 3)
+    targets = read_table(given["targets"])
+    tables = {name: _concat(given[name]) for name in ("fetch", *_STAGES)}
+    progress(1, 4)
     frame = targets.drop(columns=["ebv"]).merge(_road(targets, tables), on="target_id", how="left")
-    for paths in scores.values():
-        table = _concat(paths)
+    for head in cfg["heads"]:
+        table = _concat(given[head])
         frame = frame.merge(_take(table, [c for c in table if c != "target_id"]), on="target_id", how="left")
     frame = frame.merge(_take(tables["features"], FROM_FEATURES), on="target_id", how="left")
     frame = frame.merge(_take(tables["measure"], ("ebv", "ebv_source", "fwhm")), on="target_id", how="left")
-    frame = frame.merge(_tandem_columns(targets, cfg["tandems"], background_path), on="target_id", how="left")
-    progress(2, 3)
-    frame = frame.assign(survey=cfg["survey"]).fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
-    fusion = Fusion.load(model_dir) if model_dir else None
-    if "fused" in scores:
+    frame = frame.merge(_pixel_columns(tables, cfg["bands"]), on="target_id", how="left")
+    frame = frame.merge(_tandem_columns(targets, cfg["tandems"], given["tandems"]), on="target_id", how="left")
+    progress(2, 4)
+    known = cfg["crossmatch"]
+    catalogues = dict(zip(known["catalogues"], given["catalogues"], strict=True))
+    answers = {service: _concat(given[service]) for service in SERVICES if known[service]}
+    found = crossmatch(targets, known, given["lenscat"], catalogues, answers)
+    frame = frame.merge(found, on="target_id", how="left")
+    progress(3, 4)
+    models = {head: model_id(folder) for head, folder in zip(cfg["heads"], given["models"], strict=True)}
+    run = run_id(_files(given), models.values(), code, cfg)
+    frame = frame.assign(survey=cfg["survey"], run_id=run, models=" ".join(f"{h}:{m}" for h, m in models.items()))
+    frame = frame.fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
+    fusion = Fusion.load(given["models"][cfg["heads"].index("fused")]) if "fused" in cfg["heads"] else None
+    if "fused" in cfg["heads"]:
         frame = _listed(frame, fusion, cfg["fdr"])
     ranking = "color_evidence" if fusion is None else "fused"
     frame = _rank(frame, ranking)
     if len(frame) != len(targets) or frame["target_id"].duplicated().any():
         raise InputError(f"the catalogue has {len(frame)} rows for {len(targets)} targets; a stage doubled or lost one")
-    meta = {"ranking": ranking, "survey": cfg["survey"], "frame": "ICRS"}
+    meta = {"ranking": ranking, "survey": cfg["survey"], "frame": "ICRS", "run_id": run}
     if fusion is not None:
         meta |= {
             "prevalence": f"{fusion.prevalence:.3g}",
             "prevalence_by": fusion.prevalence_by,
             "fdr": f"{cfg['fdr']:g}",
         }
-    wanted = columns(list(scores))
+    wanted = columns(cfg["heads"], cfg["bands"], bool(given["lenscat"]), catalogues, answers)
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
-    progress(3, 3)
+    progress(4, 4)
+
+
+def _files(given):
+    """Every input but the models, which are folders."""
+    listed = [[value] if isinstance(value, str) else value for name, value in given.items() if name != "models"]
+    return [path for part in listed for path in part if path]
+
+
+def _pixel_columns(tables, bands):
+    """Coverage, PSF and digest of the cutouts."""
+    fetched = tables["fetch"]
+    if not len(fetched):
+        return _take(fetched, ["coverage_fraction", *(f"psf_fwhm_{b}" for b in bands), "cutout_sha256"])
+    ok = fetched[fetched["status"] == OK]
+    targets = pd.Index(fetched["target_id"].unique(), name="target_id")
+    widths = ok.pivot(index="target_id", columns="band", values="psf_fwhm").reindex(index=targets, columns=bands)
+    out = widths.add_prefix("psf_fwhm_")
+    out["coverage_fraction"] = ok.groupby("target_id")["coverage"].min().reindex(targets, fill_value=0.0)
+    digests = tables["match"].drop_duplicates("target_id") if len(tables["match"]) else tables["match"]
+    return out.reset_index().merge(_take(digests, ["cutout_sha256"]), on="target_id", how="left")
 
 
 def _listed(frame, fusion, level):
@@ -108,15 +140,12 @@ def _take(table, names):
 def _road(targets, tables):
     """Status, reason, stage, release and bands of every target: the first stage that it did not leave with ok."""
     rows = {t: {"status": s, "reason": r, "stage": "targets"} for t, s, r in _three(targets) if s != OK}
-    fetched = dict(tuple(tables["fetch"].groupby("target_id"))) if len(tables["fetch"]) else {}
+    fetched, facts = _fetched(tables)
     left = {stage: _first_rows(tables[stage]) for stage in _STAGES}
-    bands, facts = _used_bands(tables["match"]), {}
     for target_id in targets["target_id"]:
         if target_id in rows:
             continue
         rows[target_id] = _outcome(target_id, fetched, left)
-    for target_id, part in fetched.items():
-        facts[target_id] = {"release": part["release"].iloc[0], "bands": bands.get(target_id, "")}
     empty = {"release": "", "bands": ""}
     return pd.DataFrame([{"target_id": t, **row, **facts.get(t, empty)} for t, row in rows.items()]).rename(
         columns={"status": "status_road", "reason": "reason_road"}
@@ -136,6 +165,17 @@ def _outcome(target_id, fetched, left):
         if status != OK:
             return {"status": status, "reason": reason, "stage": stage}
     return {"status": SCORED, "reason": "", "stage": ""}
+
+
+def _fetched(tables):
+    """Status and reason of every band of the targets that were fetched; their release and the bands that are used."""
+    if not len(tables["fetch"]):
+        return {}, {}
+    outcomes, bands = {}, _used_bands(tables["match"])
+    for target_id, status, reason in _three(tables["fetch"]):
+        outcomes.setdefault(target_id, []).append((status, reason))
+    release = tables["fetch"].groupby("target_id")["release"].first()
+    return outcomes, {t: {"release": r, "bands": bands.get(t, "")} for t, r in release.items()}
 
 
 def _three(table):

@@ -1,71 +1,158 @@
-"""The candidate catalogue in the formats people open: Parquet, FITS and CSV."""
+r"""The candidate catalogue in the formats people open: Parquet, FITS, VOTable, CSV and DS9 regions.
+
+All hold the same rows and values. Parquet and CSV hold text byte for byte. FITS holds printable ASCII alone: there text
+is escaped as in Python source (``é`` becomes ``\xe9``, a line end ``\n``, a backslash two). VOTable holds all text but
+control characters, which XML forbids or changes; only those are escaped.
+"""
+
+import io
+import re
+from xml.sax.saxutils import escape
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from astropy.io.votable.tree import CooSys, Field, Info, Resource, TableElement, VOTableFile
 
-from tandemlens.base.atomic import atomic_path
+from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.status import SCORED
 from tandemlens.base.tables import write_table
+
+#: text columns of FITS that would be larger than this as fixed fields are stored at their true lengths, byte
+_WIDE = 1 << 28
+#: what XML forbids, and the carriage return, which its readers turn into a line feed
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+#: rows of a VOTable that are in memory as text at a time
+_ROWS = 10_000
+#: radius of the circles for DS9, arcsec
+_CIRCLE = 30
 
 
 def write_exports(frame, columns, meta, outputs):
-    """Write one table under three names.
+    """Write one table in every format.
 
     Parameters
     ----------
     frame : pandas.DataFrame
     columns : sequence of Column
-        Their unit and description go into every format that has room for them.
+        Their unit, UCD and description go into every format that has room for them.
     meta : dict of str
         Facts of the run.
     outputs : dict of str
-        Paths ``parquet``, ``fits`` and ``csv``.
+        Paths ``parquet``, ``fits``, ``votable``, ``csv`` and ``regions``; only those given are written.
     """
-    write_table(outputs["parquet"], frame, columns, meta)
-    table = fits_table(frame, columns)
-    with atomic_path(outputs["fits"]) as temporary:
-        hdu = fits.table_to_hdu(table)
+    writers = {
+        "parquet": write_table,
+        "fits": _write_fits,
+        "votable": _write_votable,
+        "csv": _write_csv,
+        "regions": _write_regions,
+    }
+    for name, path in outputs.items():
+        writers[name](path, frame, columns, meta)
+
+
+def _write_csv(path, frame, columns, meta):
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, columns=[c.name for c in columns])
+
+
+def _write_fits(path, frame, columns, meta):
+    with atomic_path(path) as temporary:
+        hdu = fits.BinTableHDU.from_columns([_fits_column(frame[c.name], c) for c in columns], name="CANDIDATES")
+        hdu.header["LONGSTRN"] = ("OGIP 1.0", "texts may go on in CONTINUE cards")
         for number, column in enumerate(columns, 1):
             hdu.header[f"TCOMM{number}"] = _ascii(column.description)
             if column.ucd:
                 hdu.header[f"TUCD{number}"] = column.ucd
         for key, value in meta.items():
             hdu.header[f"HIERARCH {key.upper()}"] = _ascii(value)
-        hdu.name = "CANDIDATES"
-        # astropy's own checksum comment holds the hour of writing, which would make equal runs differ
-        hdu.add_checksum(when="HDU checksum")
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
-    with atomic_path(outputs["csv"]) as temporary:
-        frame.to_csv(temporary, index=False)
+        # writing changes the header where text has its true lengths, so that the checksum comes last
+        with fits.open(temporary, mode="update") as hdus:
+            # astropy's own comment holds the hour of writing, which would make equal runs differ
+            hdus[1].add_checksum(when="HDU checksum")
 
 
-def fits_table(frame, columns):
-    """The catalogue as an astropy table of plain types with units.
+def _fits_column(values, column):
+    if column.dtype != "str":
+        form = {"float64": "D", "float32": "E", "int64": "K", "int32": "J", "bool": "L"}[column.dtype]
+        return fits.Column(column.name, form, column.unit or None, array=values.to_numpy(dtype=column.dtype))
+    cells = [_ascii(value) for value in _text(values)]
+    # FITS has no strings of length zero
+    width = max(map(len, cells), default=0) or 1
+    if width * len(cells) > _WIDE:
+        return fits.Column(column.name, "PA()", array=np.array(cells, dtype=object))
+    return fits.Column(column.name, f"{width}A", array=np.array(cells, dtype=f"S{width}"))
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-    columns : sequence of Column
 
-    Returns
-    -------
-    astropy.table.Table
-    """
-    table = Table()
-    for column in columns:
-        values = frame[column.name]
-        if column.dtype == "str":
-            data = np.array([_ascii(v) if isinstance(v, str) else "" for v in values], dtype="S")
-            # FITS has no strings of length zero.
-            data = data if data.dtype.itemsize else data.astype("S1")
-        else:
-            data = values.to_numpy(dtype=column.dtype)
-        table[column.name] = data
-        if column.unit:
-            table[column.name].unit = column.unit
-    return table
+def _write_votable(path, frame, columns, meta):
+    votable, resource = VOTableFile(version="1.4"), Resource()
+    votable.resources.append(resource)
+    resource.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
+    resource.infos.extend(Info(ID=f"info_{key}", name=key, value=str(value)) for key, value in meta.items())
+    table = TableElement(votable, ID="candidates", name="candidates", nrows=len(frame))
+    resource.tables.append(table)
+    table.fields.extend(_field(votable, column) for column in columns)
+    table.create_arrays(1)
+    head = io.BytesIO()
+    votable.to_xml(head, tabledata_format="tabledata")
+    before, after = re.split(r"(?<=<TABLEDATA>\n).*(?=\n *</TABLEDATA>)", head.getvalue().decode(), flags=re.DOTALL)
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write(before)
+        for start in range(0, len(frame), _ROWS):
+            part = frame.iloc[start : start + _ROWS]
+            cells = [_xml_cells(part[c.name], c.dtype) for c in columns]
+            # one row at a time in Python: the writer of astropy takes six times as long
+            handle.writelines(f"<TR><TD>{'</TD><TD>'.join(row)}</TD></TR>\n" for row in zip(*cells, strict=True))
+        handle.write(after.lstrip("\n"))
+
+
+def _field(votable, column):
+    kinds = {"float64": "double", "float32": "float", "int64": "long", "int32": "int", "bool": "boolean"}
+    size = {"datatype": "unicodeChar", "arraysize": "*"} if column.dtype == "str" else {"datatype": kinds[column.dtype]}
+    ref = "icrs" if column.ucd.startswith("pos.eq.") else None
+    field = Field(
+        votable, ID=column.name, name=column.name, unit=column.unit or None, ucd=column.ucd or None, ref=ref, **size
+    )
+    field.description = column.description
+    return field
+
+
+def _xml_cells(values, dtype):
+    if dtype == "str":
+        return [escape(_NOT_IN_XML.sub(_escaped, value)) for value in _text(values)]
+    numbers = values.to_numpy(dtype=dtype)
+    cells = list(map(repr, numbers.tolist()))
+    if dtype == "bool":
+        return [cell.lower() for cell in cells]
+    for k in np.flatnonzero(~np.isfinite(numbers)):
+        cells[k] = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}[cells[k]]
+    return cells
+
+
+def _write_regions(path, frame, columns, meta):
+    """Circles around all rows with a place; those on the list of candidates bold, those without a score dashed."""
+    lines = ["# Region file format: DS9", 'global color=green font="helvetica 10 normal"', "icrs"]
+    placed = frame[frame["ra"].notna() & frame["dec"].notna()]
+    listed = placed["listed"] if "listed" in placed else np.zeros(len(placed), bool)
+    rows = zip(placed["rank"], placed["target_id"], placed["ra"], placed["dec"], placed["status"], listed, strict=True)
+    for rank, target_id, ra, dec, status, on_list in rows:
+        style = " color=red width=2" if on_list else "" if status == SCORED else " color=cyan dash=1"
+        lines.append(f'circle({ra!r},{dec!r},{_CIRCLE}") # text={{{rank} {target_id}}}{style} tag={{{status}}}')
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _text(values):
+    """Cells of a text column; an empty one where there is none."""
+    return values.astype(object).where(values.notna(), "").tolist()
 
 
 def _ascii(text):
-    """FITS holds printable ASCII alone; other letters are escaped, not lost."""
-    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in str(text))
+    """Printable ASCII, from which ``.encode().decode("unicode_escape")`` makes the text again."""
+    escaped = str(text).encode("unicode_escape").decode()
+    # blanks at the end of a cell mean nothing in FITS
+    return f"{escaped[:-1]}\\x20" if escaped.endswith(" ") else escaped
+
+
+def _escaped(match):
+    return match.group().encode("unicode_escape").decode()

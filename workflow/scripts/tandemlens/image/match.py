@@ -11,7 +11,7 @@ from tandemlens.base.columns.match import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import EDGE, NO_DATA
 from tandemlens.base.robust import robust_sigma, sampled
-from tandemlens.base.stack import Cutout, header_text, read_stack, write_stack
+from tandemlens.base.stack import Cutout, header_text, pixel_digest, read_stack, write_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import write_table
 from tandemlens.base.wcs import tangent_wcs
@@ -38,13 +38,15 @@ def match_shard(stack_in, stack_out, table_out, cfg, progress):
         Section ``match`` of the settings, and ``pixel_scale``, arcsec.
     progress : callable
     """
-    rows, cache = [], {}
+    rows, cache, digests = [], {}, {}
     with read_stack(stack_in) as reader:
         side = tuple(reader.shape)
         with write_stack(stack_out, reader.bands, side, reader.psf_size) as writer:
 
             def work(index, target_id):
-                matched, facts = match_system(reader[index], target_id, cfg, cache)
+                cutout = reader[index]
+                digests[target_id] = pixel_digest(cutout)
+                matched, facts = match_system(cutout, target_id, cfg, cache)
                 writer.append(target_id, matched)
                 rows.extend({"target_id": target_id, "band": b, **f} for b, f in zip(reader.bands, facts, strict=True))
 
@@ -54,7 +56,7 @@ def match_shard(stack_in, stack_out, table_out, cfg, progress):
     left = status[status["status"] != "ok"]["target_id"]
     rows += [{"target_id": t, "band": b, **empty} for t in left for b in bands]
     frame = pd.DataFrame(rows, columns=["target_id", "band", *empty]).merge(status, on="target_id", how="left")
-    frame = frame.astype({"used": bool})
+    frame = frame.astype({"used": bool}).assign(cutout_sha256=frame["target_id"].map(digests).fillna(""))
     write_table(table_out, frame, COLUMNS)
 
 

@@ -72,7 +72,7 @@ def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, wor
             for index, (target, found) in enumerate(_ahead(source, targets.to_dict("records"), workers)):
                 cutout, facts = reader.cutout(target, found)
                 rows += facts
-                if target_outcome(pd.DataFrame(facts))[0] == "ok":
+                if target_outcome([(f["status"], f["reason"]) for f in facts])[0] == "ok":
                     stack.append(target["target_id"], cutout)
                 progress(index + 1, len(targets))
     finally:

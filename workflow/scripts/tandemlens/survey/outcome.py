@@ -4,24 +4,24 @@
 MIN_BANDS = 2
 
 
-def target_outcome(rows):
+def target_outcome(bands):
     """Status of a target after fetching.
 
     Parameters
     ----------
-    rows : pandas.DataFrame
-        The rows of one target in `fetch.parquet`.
+    bands : sequence of (str, str)
+        Status and reason of every band of one target in `fetch.parquet`.
 
     Returns
     -------
     status, reason : str
         ok with two usable bands or more; too_few_bands with one; without any, what the first band says.
     """
-    bad = rows[rows["status"] != "ok"]
-    n_ok = len(rows) - len(bad)
+    bad = [(status, reason) for status, reason in bands if status != "ok"]
+    n_ok = len(bands) - len(bad)
     if n_ok >= MIN_BANDS:
         return "ok", ""
-    told = "; ".join(dict.fromkeys(bad["reason"]))
+    told = "; ".join(dict.fromkeys(reason for _, reason in bad))
     if n_ok == 1:
         return "too_few_bands", told
-    return bad["status"].iloc[0], told
+    return bad[0][0], told

@@ -5,8 +5,8 @@ from tandemlens.base.columns.registry import Column
 PI = 3.1415927
 
 
-def _feature(name, unit, description, low=None, high=None):
-    return Column(name, "float64", unit, description, low, high)
+def _feature(name, unit, description, low=None, high=None, ucd=""):
+    return Column(name, "float64", unit, description, low, high, ucd)
 
 
 #: within which sources behind are summed, arcsec
@@ -34,11 +34,23 @@ COLUMNS = [
     Column("target_id", "str", "", "target"),
     Column("status", "str", "", "ok, or no_segments where fewer than two arcs have a colour (tandemlens.base.status)"),
     Column("reason", "str", "", "one sentence with the values that led to the status, empty if ok"),
-    Column("n_segments", "int32", "", "segments of any kind; depends on depth", 0),
-    Column("n_arcs", "int32", "", "arc-like segments; depends on depth", 0),
+    Column("n_segments", "int32", "", "segments of any kind; depends on depth", 0, ucd="meta.number"),
+    Column("n_arcs", "int32", "", "arc-like segments; depends on depth", 0, ucd="meta.number"),
     _feature("arc_excess_z", "", "arcs above those that the outer field predicts, in Poisson sigma; null 0"),
-    _feature("tangential_alignment", "", "weighted mean of -cos 2(angle to the tangent); random 0, radial -1", -1, 1),
-    _feature("tangential_alignment_z", "", "the same over its scatter for random angles; standard normal if random"),
+    _feature(
+        "tangential_alignment",
+        "",
+        "weighted mean of -cos 2(angle to the tangent); random 0, radial -1",
+        -1,
+        1,
+        ucd="src.morph.param",
+    ),
+    _feature(
+        "tangential_alignment_z",
+        "",
+        "the same over its scatter for random angles; standard normal if random",
+        ucd="stat.snr;src.morph.param",
+    ),
     _feature("ellipticity_tangential", "", "mean tangential ellipticity; null 0, lensing positive", -1, 1),
     _feature("ellipticity_cross", "", "mean cross ellipticity; null 0 always, else a systematic error", -1, 1),
     _feature("coherence_rotated", "", "aligned fraction of the ellipticities in the tangential frame", 0, 1.000001),
@@ -46,11 +58,17 @@ COLUMNS = [
     _feature("curvature_ratio", "", "median curvature radius over distance from the centre; concentric 1", 0),
     _feature("curvature_mismatch", "", "median |ln(curvature radius / distance)|; concentric 0", 0),
     _feature("curvature_offset", "", "median distance of curvature centres from the centre over distance; null 0", 0),
-    _feature("lw_max", "", "largest length over width", 0),
+    _feature("lw_max", "", "largest length over width", 0, ucd="src.morph.param;arith.ratio"),
     _feature("lw_median", "", "median length over width", 0),
     _feature("n_lw7", "", "arcs with length over width of at least 7", 0),
     _feature("coverage", "", "sum of lengths over the circumference at the median distance", 0),
-    _feature("arc_radius", "arcsec", "median distance of the arcs; unimodal in lensing strength", 0),
+    _feature(
+        "arc_radius",
+        "arcsec",
+        "median distance of the arcs; unimodal in lensing strength",
+        0,
+        ucd="pos.angDistance;stat.median",
+    ),
     _feature("arc_radius_scaled", "", "that distance over the Einstein radius expected from richness", 0),
     _feature("ring_thickness", "", "MAD over median of the distances; small for a ring", 0),
     _feature("radial_ks", "", "Kolmogorov-Smirnov distance of the distances from uniform in area", 0, 1),
@@ -61,22 +79,56 @@ COLUMNS = [
         "colour_gradient_{colour}", "", "slope of {colour} with ln distance over its error; images of one source 0"
     ),
     _feature("x2", "", "chi-square of all arcs' colours about their mean", 0),
-    _feature("s_color", "", "p-value of that chi-square; uniform if all arcs share a colour", 0, 1),
-    _feature("s_color_best", "", "the same for the best half or more, look-elsewhere corrected; uniform", 0, 1),
-    Column("n_best", "int32", "", "arcs in that best subset", 0),
-    _feature("tau", "mag", "maximum-likelihood colour scatter beyond the errors; one source 0", 0),
-    _feature("delta_rs", "", "Mahalanobis distance of the robust mean colour from the foreground sequence", 0),
-    _feature("delta_rs_best", "", "the same for the best subset", 0),
+    _feature(
+        "s_color",
+        "",
+        "p-value of that chi-square; uniform if all arcs share a colour",
+        0,
+        1,
+        ucd="stat.probability;phot.color",
+    ),
+    _feature(
+        "s_color_best",
+        "",
+        "the same for the best half or more, look-elsewhere corrected; uniform",
+        0,
+        1,
+        ucd="stat.probability;phot.color",
+    ),
+    Column("n_best", "int32", "", "arcs in that best subset", 0, ucd="meta.number"),
+    _feature(
+        "tau",
+        "mag",
+        "maximum-likelihood colour scatter beyond the errors; one source 0",
+        0,
+        ucd="stat.stdev;phot.color",
+    ),
+    _feature(
+        "delta_rs",
+        "",
+        "Mahalanobis distance of the robust mean colour from the foreground sequence",
+        0,
+        ucd="stat.value;phot.color",
+    ),
+    _feature("delta_rs_best", "", "the same for the best subset", 0, ucd="stat.value;phot.color"),
     _feature(
         "photoz_overlap", "", "mean over pairs of the integral of p_i(z) p_j(z) dz, templates without evolution", 0
     ),
-    _feature("lambda_bg", "", "galaxies of a second red sequence behind the lens, field subtracted"),
-    _feature("lambda_bg_sigma", "", "that richness over its Poisson error, largest over redshift", 0),
-    _feature("lambda_bg_z", "", "redshift of the second red sequence", 0, 5),
+    _feature(
+        "lambda_bg", "", "galaxies of a second red sequence behind the lens, field subtracted", ucd="src.class.richness"
+    ),
+    _feature("lambda_bg_sigma", "", "that richness over its Poisson error, largest over redshift", 0, ucd="stat.snr"),
+    _feature("lambda_bg_z", "", "redshift of the second red sequence", 0, 5, ucd="src.redshift.phot"),
     # from images in which everything of the lens's colour cancels (tandemlens.features.behind)
-    _feature("behind_match", "", "red sources brighter than 0.4 L* at one redshift behind, weighted to the centre", 0),
+    _feature(
+        "behind_match",
+        "",
+        "red sources brighter than 0.4 L* at one redshift behind, weighted to the centre",
+        0,
+        ucd="src.density",
+    ),
     *(_feature(f"behind_n{r}", "", f"of those the ones within {r} arcsec", 0) for r in (*RADII, 45)),
     _feature("behind_total", "", "of those all, at the redshift of most", 0),
-    _feature("behind_z", "", "their redshift", 0, 5),
+    _feature("behind_z", "", "their redshift", 0, 5, ucd="src.redshift.phot"),
     *(column for kind, age in (("red", "old"), ("blue", "young")) for column in _behind(kind, age)),
 ]

@@ -14,4 +14,11 @@ COLUMNS = [
         "kernel_residual", "float64", "", "misplaced fraction of the light after matching (D of Aniano et al. 2011)", 0
     ),
     Column("noise_factor", "float64", "", "measured over propagated sigma of a blank aperture of radius 3 pixels", 0),
+    Column(
+        "cutout_sha256",
+        "str",
+        "",
+        "SHA-256 of the target's pixels in cutouts.h5 (tandemlens.base.stack.pixel_digest); empty if unreadable",
+        ucd="meta.checksum",
+    ),
 ]

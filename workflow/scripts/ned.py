@@ -1,0 +1,16 @@
+"""What NED knows around the targets of a shard."""
+
+from tandemlens.base.job import job
+from tandemlens.base.tables import read_table
+from tandemlens.survey.services.ned import ask_ned
+from tandemlens.survey.services.objects import objects_shard
+
+with job(snakemake) as progress:
+    objects_shard(
+        ask_ned,
+        read_table(snakemake.input.targets),
+        snakemake.config["fetch"],
+        snakemake.params.cfg["radius_arcsec"],
+        snakemake.output[0],
+        progress,
+    )

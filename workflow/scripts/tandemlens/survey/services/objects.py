@@ -1,0 +1,83 @@
+"""What NED and SIMBAD know around targets: the nearest cluster, group or lens, and how many lenses there are."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+from astropy.coordinates import SkyCoord
+
+from tandemlens.base.columns.crossmatch import OBJECTS
+from tandemlens.base.errors import DataError
+from tandemlens.base.tables import write_table
+from tandemlens.survey.services.client import BadAnswer, Client
+
+#: objects may lie this far beyond the radius, for the digits of the answer, arcsec
+_ROUNDED = 1.0
+
+
+def objects_shard(ask, targets, settings, radius_arcsec, table_path, progress):
+    """Ask a service what is known around the targets of a shard.
+
+    Parameters
+    ----------
+    ask : callable
+        ``ask(client, target, radius_arcsec)``; gives a table with name, type, ra, dec (deg), z and lens (bool) of the
+        clusters, groups and lenses, and raises `DataError`.
+    targets : pandas.DataFrame
+        Columns target_id, ra, dec.
+    settings : dict
+        Section ``fetch`` of the settings.
+    radius_arcsec : float
+    table_path : str
+        Product: ned.parquet or simbad.parquet, one row a target.
+    progress : callable
+    """
+    client = Client(settings)
+    records, rows = targets.to_dict("records"), []
+    with ThreadPoolExecutor(settings["connections"]) as pool:
+        for target, row in zip(records, pool.map(lambda t: _row(ask, client, t, radius_arcsec), records), strict=True):
+            rows.append({"target_id": target["target_id"], **row})
+            progress(len(rows), len(records))
+    write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in OBJECTS]), OBJECTS)
+
+
+def with_separation(found, target, radius_arcsec):
+    """Objects with their angle from a target, the nearest first.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        Columns ra, dec, deg.
+    target : dict
+        Keys ra, dec, deg.
+    radius_arcsec : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the column separation, arcsec.
+
+    Raises
+    ------
+    BadAnswer
+        If one lies beyond the radius: the answer is for another place.
+    """
+    place = SkyCoord(target["ra"], target["dec"], unit="deg")
+    there = SkyCoord(found["ra"].to_numpy(float), found["dec"].to_numpy(float), unit="deg")
+    found = found.assign(separation=place.separation(there).arcsec)
+    far = found["separation"].max()
+    if far > radius_arcsec + _ROUNDED:
+        raise BadAnswer(
+            f"the answer holds an object {far:.0f} arcsec from the target, {radius_arcsec:g} were asked for"
+        )
+    return found.sort_values(["separation", "name"], ignore_index=True)
+
+
+def _row(ask, client, target, radius_arcsec):
+    row = {"name": "", "type": "", "z": np.nan, "separation": np.nan, "lenses": -1, "status": "ok", "reason": ""}
+    try:
+        found = ask(client, target, radius_arcsec)
+    except DataError as error:
+        return row | {"status": error.status, "reason": str(error)}
+    nearest = found.iloc[0][["name", "type", "z", "separation"]].to_dict() if len(found) else {}
+    return row | nearest | {"lenses": int(found["lens"].sum())}
