@@ -82,6 +82,7 @@ PU = [
     Column("pu", "float64", "", "log odds of a tandem in the sample of the fit; NaN if the head is not used"),
     Column("pu_by", "str", "", "trees, logistic, or none where the head is not used"),
     Column("pu_fold", "int32", "", "fold whose model, which has not seen the group, scored it; -1 for all of them", -1),
+    Column("pu_label", "str", "", "lens or no_lens where the head has learnt from its grade; empty elsewhere"),
 ]
 
 #: one row per field group that the head of positive-unlabelled learning has learnt from
