@@ -14,6 +14,7 @@ rule catalogue:
         features=per_shard("features.parquet"),
         fused=per_shard("scores/fused.parquet") if LEARNS else [],
         fusion=f"{RESULTS}/models/fusion" if LEARNS else [],
+        grades=f"{RESULTS}/catalogue/grades.parquet" if GRADE_FILES else [],
     output:
         parquet=f"{RESULTS}/catalogue/candidates.parquet",
         fits=f"{RESULTS}/catalogue/candidates.fits",

@@ -13,6 +13,7 @@ with job(snakemake) as progress:
         given.fusion,
         cfg,
         given.tandems,
+        given.grades,
         dict(snakemake.output.items()),
         progress,
     )

@@ -10,6 +10,7 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue.exports import write_exports
+from tandemlens.catalogue.grades import graded_columns
 from tandemlens.learn.conformal import candidate_list, conformal_p_values
 from tandemlens.learn.fuse import Fusion
 from tandemlens.survey.catalogues import read_catalogue
@@ -21,7 +22,9 @@ log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
 
 
-def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, background_path, outputs, progress):
+def build_catalogue(
+    targets_path, shard_tables, scores, model_dir, cfg, background_path, grades_path, outputs, progress
+):
     """Join the tables of all shards to one ranked row per target.
 
     Parameters
@@ -38,6 +41,8 @@ def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, backgrou
         ``tandems``, that section of the settings, ``survey``, and ``fdr``.
     background_path : str
         Catalogue of the clusters behind; empty takes the targets themselves.
+    grades_path : str
+        grades.parquet; empty where nothing was graded.
     outputs : dict of str
         Paths of the products ``parquet``, ``fits`` and ``csv``.
     progress : callable
@@ -62,6 +67,8 @@ def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, backgrou
     fusion = Fusion.load(model_dir) if model_dir else None
     if "fused" in scores:
         frame = _listed(frame, fusion, cfg["fdr"])
+    if grades_path:
+        frame = graded_columns(frame, grades_path)
     ranking = "color_evidence" if fusion is None else "fused"
     frame = _rank(frame, ranking)
     if len(frame) != len(targets) or frame["target_id"].duplicated().any():
@@ -73,7 +80,7 @@ def build_catalogue(targets_path, shard_tables, scores, model_dir, cfg, backgrou
             "prevalence_by": fusion.prevalence_by,
             "fdr": f"{cfg['fdr']:g}",
         }
-    wanted = columns(list(scores))
+    wanted = columns(list(scores), bool(grades_path))
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
     progress(3, 3)
 

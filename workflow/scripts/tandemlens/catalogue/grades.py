@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tandemlens.base.columns.grades import GRADE_SCORES, GRADERS, GRADES, LENS, NO_LENS, VOTES
-from tandemlens.base.tables import empty_frame, write_table
+from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.learn.graders import fit_graders
 from tandemlens.learn.votes import CALIBRATION, GRADE, SELF_AGREEMENT, read_answers, read_votes, sort_votes
 
@@ -42,6 +42,27 @@ def write_grades(votes_paths, targets, systems, calibration_path, cfg, outputs):
     write_table(outputs["votes"], votes, VOTES)
     write_table(outputs["grades"], grades, GRADES)
     write_table(outputs["graders"], graders, GRADERS)
+
+
+def graded_columns(frame, grades_path):
+    """What the catalogue says of grades.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Targets with the columns of the heads; a head that learns from grades has one that ends in ``_label``.
+    grades_path : str
+        grades.parquet.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `frame` with the columns of `tandemlens.base.columns.grades.GRADED`.
+    """
+    grades = read_table(grades_path, ["target_id", "grade", "grade_score", "n_votes", "p_lens"])
+    labels = frame[[name for name in frame if name.endswith("_label")]].fillna("")
+    frame = frame.merge(grades, on="target_id", how="left").fillna({"grade": "", "n_votes": 0})
+    return frame.assign(used_as_label=(labels != "").any(axis=1).to_numpy())
 
 
 def combine(votes, answers, cfg):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tandemlens.base.columns import features, scores, targets
+from tandemlens.base.columns.grades import GRADED
 from tandemlens.base.columns.registry import Column
 
 #: what the catalogue takes from the target table and from the feature table
@@ -62,17 +63,19 @@ _AFTER = [
 ]
 
 
-def columns(heads):
+def columns(heads, graded=False):
     """Columns of the catalogue of a run.
 
     Parameters
     ----------
     heads : list of str
         Names of the heads, and fused where they are.
+    graded : bool
+        Whether people have graded targets.
 
     Returns
     -------
     list of Column
     """
     shown = [c for head in heads for c in _chosen(scores.OF[head], [c.name for c in scores.OF[head][1:]])]
-    return [*_BEFORE, *(LISTED if "fused" in heads else []), *shown, *_AFTER]
+    return [*_BEFORE, *(LISTED if "fused" in heads else []), *(GRADED if graded else []), *shown, *_AFTER]

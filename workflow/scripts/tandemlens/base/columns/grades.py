@@ -42,6 +42,23 @@ GRADES = [
     Column("label", "str", "", "lens or no_lens where the votes are sure enough to teach heads, else empty"),
 ]
 
+#: what the catalogue says of a target where something was graded
+GRADED = [
+    Column(
+        "grade",
+        "str",
+        "",
+        "A, B, C or X by the mean of the votes (docs/grading.md); empty if not graded",
+        ucd="meta.code.qual",
+    ),
+    Column("grade_score", "float64", "", "mean of the votes, A 3, B 2, C 1, X 0; NaN if not graded", 0, 3),
+    Column("n_votes", "int32", "", "graders whose vote counts", 0, ucd="meta.number"),
+    Column(
+        "p_lens", "float64", "", "chance of a tandem by the votes alone; NaN if not graded", 0, 1, "stat.probability"
+    ),
+    Column("used_as_label", "bool", "", "whether a head has learnt from its grade", ucd="meta.code"),
+]
+
 _LETTERS = [
     Column(f"{truth}_{letter.lower()}", "float64", "", f"chance that the grader calls {what} {letter}", 0, 1)
     for truth, what in ((LENS, "a tandem"), (NO_LENS, "what is no tandem"))
