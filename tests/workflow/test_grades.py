@@ -1,10 +1,10 @@
 """Grades in a run: what a file of grades adds, and what one changed grade reruns."""
 
 import pytest
+from test_rerun import ALL, FUSED
 
 from learn.test_votes import HEADER
 from tandemlens.base.tables import read_table
-from test_rerun import ALL, FUSED
 
 FILE = "resources/grades/ann.csv"
 #: what follows from grades where no head learns from them
