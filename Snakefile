@@ -18,6 +18,7 @@ include: "workflow/rules/fuse.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/crossmatch.smk"
+include: "workflow/rules/grades.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -31,5 +32,11 @@ rule all:
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
         [f"{RESULTS}/report/evaluation.html"] if LEARNS else [],
         [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],
+        [f"{RESULTS}/catalogue/graders.parquet"] if GRADE_FILES else [],
+        (
+            [f"{RESULTS}/catalogue/next_to_grade.parquet"]
+            if SETTINGS["grades"]["next"]
+            else []
+        ),
         per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
     localrule: True

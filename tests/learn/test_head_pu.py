@@ -203,6 +203,52 @@ def test_two_fits_are_the_same_and_a_head_is_read_back_as_it_was(shifted, tmp_pa
     )
 
 
+def graded(search, truth, n_lens, n_other):
+    """Labels of the first targets of either kind."""
+    lens, other = search["target_id"][truth][:n_lens], search["target_id"][~truth][:n_other]
+    return pd.concat([pd.Series(True, lens), pd.Series(False, other)])
+
+
+def test_grades_teach_what_is_not_simulated():
+    """Real tandems differ in a feature of which the simulation knows nothing; judged on targets without a grade."""
+    gains = []
+    for seed in (0, 2):
+        train, search, truth = samples(seed, TANDEM, {}, SKY, n_search=300, alpha=0.1)
+        search.loc[truth, "s_color"] -= 3.0
+        labels = graded(search, truth, 12, 30)
+        rest = ~search["target_id"].isin(labels.index)
+        areas = []
+        for known in (None, labels):
+            head = fit_head(train, search, EXPECTED, {**CFG, "guard": False}, known)
+            areas.append(roc_auc_score(truth[rest], head.score(search[rest], search.loc[rest, "group_id"])[0]))
+        gains.append(areas[1] - areas[0])
+        assert head.report["graded"] == {"lens": 12, "no_lens": 30}
+    assert np.mean(gains) > 0.05
+
+
+def test_graded_targets_are_marked_where_they_taught(tmp_path):
+    train, search, truth = samples(1, TANDEM, {}, SKY)
+    labels = graded(search, truth, 3, 5)
+    fit(train, search, EXPECTED, tmp_path, CFG, labels)
+    score(targets_of(search), features_of(search), tmp_path, tmp_path / "pu.parquet")
+    scores = read_table(tmp_path / "pu.parquet").set_index("target_id")
+    assert scores["pu"].notna().all()
+    marked = scores["pu_label"][scores["pu_label"] != ""]
+    assert (marked == "lens").to_dict() == labels.to_dict()
+    # the model that scores a target has not seen its field, and so not its label
+    head = Head.load(tmp_path)
+    assert (scores["pu_fold"] == scores.index.map(head.folds)).all()
+
+
+def test_a_refused_head_marks_nothing(tmp_path):
+    paint = {"tau": 3.0}
+    train, search, truth = samples(3, paint, paint, {})
+    fit(train, search, EXPECTED, tmp_path, CFG, graded(search, truth, 2, 5))
+    assert json.loads((tmp_path / "pu.json").read_text())["labels"] == {}
+    score(targets_of(search), features_of(search), tmp_path, tmp_path / "pu.parquet")
+    assert set(read_table(tmp_path / "pu.parquet")["pu_label"]) == {""}
+
+
 def crossed_samples():
     """Tandems are told by a feature in the middle of its range, which no line can see."""
     train, search, _ = samples(7, {}, {}, {}, alpha=0.0)

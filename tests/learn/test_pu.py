@@ -25,6 +25,7 @@ from tandemlens.learn.pu import (
     case_control_frequency,
     fit_pu,
     label_frequencies,
+    label_weight,
     out_of_fold_g,
     retrain,
     true_auc,
@@ -116,6 +117,22 @@ def test_oracle_identities(separation, n):
     for part in np.array_split(np.argsort(data.x[:, 0]), 5):
         free = part[data.s[part] == 0]
         assert fit.weight[free].mean() == pytest.approx(data.y[free].mean(), abs=5e-3)
+
+
+def test_known_negatives_count_as_negatives_alone():
+    g, s = np.array([0.2, 0.2, 0.2, 0.9]), np.array([0, 0, 1, 1])
+    none, known = label_weight(g, s, 0.5), label_weight(g, s, 0.5, np.array([True, False, False, False]))
+    np.testing.assert_allclose(none, [0.25, 0.25, 1, 1])
+    np.testing.assert_allclose(known, [0, 0.25, 1, 1])
+    # of overlapping classes the positives become rarer where it is known that some are none, and g stays as it is
+    data = Gaussians(20_000, 1.5, 1)
+    splitter = StratifiedGroupKFold(3, shuffle=True, random_state=0)
+    negative = (data.y == 0) & (data.x[:, 0] > np.median(data.x[:, 0]))
+    rows = polynomial(), data.x, data.s, data.groups, splitter, FREQUENCY
+    free, told = fit_pu(*rows), fit_pu(*rows, negative)
+    np.testing.assert_array_equal(free.g, told.g)
+    assert (told.weight[negative] == 0).all()
+    assert told.probability(data.x)[negative].mean() < 0.7 * free.probability(data.x)[negative].mean()
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_head_that_there_is_not_is_refused(name):
         ),
         (
             "DECLARATION = Declaration(name='odd', score='odd', kind='real', bands=2, fit_on={'train': ('spectra',)})",
-            "DECLARATION in odd.py names odd and asks for train: spectra; .* may ask for folds, expected, targets",
+            "DECLARATION in odd.py names odd and asks for train: spectra; .* may ask for folds, expected, grades, ",
         ),
         (
             "DECLARATION = Declaration(name='odd', score='odd', kind='real', bands=2, fit_on={'known': ('systems',)})",

@@ -1,4 +1,5 @@
 import sys
+from glob import glob
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -81,6 +82,18 @@ def in_data(path):
     """A path of the settings: as it is where it exists, else below the data folder."""
     there = not DATA or is_remote(path) or Path(path).exists()
     return str(path) if there else str(Path(DATA) / path)
+
+
+def files_like(pattern):
+    """Files of a pattern of the settings: in the folder of the run where there are some, else below the data folder."""
+    return glob(pattern) or glob(str(Path(DATA or ".") / pattern))
+
+
+#: what people said of candidates, and the known answers among it
+ANSWERS = Path(in_data(SETTINGS["grades"]["calibration"]))
+GRADE_FILES = sorted(
+    path for path in files_like(SETTINGS["grades"]["files"]) if Path(path) != ANSWERS
+)
 
 
 def code(script):
@@ -248,8 +261,8 @@ def learns_from(head):
     """Inputs of the fit of a head: products of the run, and of every shard of a sample."""
     asked = [(s, p) for s, products in head.fit_on.items() for p in products]
     run = {p: f"{RESULTS}/{RUN_PRODUCTS[p]}" for s, p in asked if s == "run"}
-    if not CAN_EXPECT:
-        run |= {"expected": []} if "expected" in run else {}
+    for product, there in (("expected", CAN_EXPECT), ("grades", GRADE_FILES)):
+        run |= {product: []} if product in run and not there else {}
     shards = {
         f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s) for s, p in asked if s != "run"
     }

@@ -25,6 +25,7 @@ rule catalogue:
         ],
         ned=asked("ned"),
         simbad=asked("simbad"),
+        grades=f"{RESULTS}/catalogue/grades.parquet" if GRADE_FILES else [],
     output:
         parquet=f"{RESULTS}/catalogue/candidates.parquet",
         fits=f"{RESULTS}/catalogue/candidates.fits",

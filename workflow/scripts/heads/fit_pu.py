@@ -5,7 +5,8 @@ import pandas as pd
 from tandemlens.base.job import job
 from tandemlens.base.tables import read_table
 from tandemlens.heads.pu import fit
-from tandemlens.learn.matrix import placed
+from tandemlens.learn.grades import labelled_targets
+from tandemlens.learn.matrix import placed, usable
 from tandemlens.learn.sample import training_table
 
 with job(snakemake):
@@ -16,4 +17,6 @@ with job(snakemake):
     # a survey of unknown depth has no expected counts
     expected = read_table(given.expected) if given.get("expected") else None
     cfg = {**snakemake.params.cfg, "threads": snakemake.threads}
-    fit(placed(table, places), placed(features, targets), expected, snakemake.output[0], cfg)
+    train, search = placed(table, places), placed(features, targets)
+    labels = labelled_targets(given.get("grades"), usable(search), train)
+    fit(train, search, expected, snakemake.output[0], cfg, labels)

@@ -12,6 +12,7 @@ from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue.crossmatch import crossmatch
 from tandemlens.catalogue.exports import write_exports
+from tandemlens.catalogue.grades import graded_columns
 from tandemlens.catalogue.identity import model_id, run_id
 from tandemlens.learn.conformal import candidate_list, conformal_p_values
 from tandemlens.learn.fuse import Fusion
@@ -33,8 +34,8 @@ def build_catalogue(given, cfg, code, outputs, progress):
         Paths of the inputs: ``targets``, the cleaned target table; one list each, a path a shard, of ``fetch``,
         ``match``, ``segment``, ``measure``, ``features``, of the scores of every head by its name, and of ``ned`` and
         ``simbad``; lists ``models`` in the order of ``cfg["heads"]`` and ``catalogues`` in that of
-        ``cfg["crossmatch"]["catalogues"]``; ``tandems``, clusters behind (empty takes the targets themselves), and
-        ``lenscat``. What a run does not have is empty.
+        ``cfg["crossmatch"]["catalogues"]``; ``tandems``, clusters behind (empty takes the targets themselves),
+        ``lenscat``, and ``grades``, of people. What a run does not have is empty.
     cfg : dict
         ``heads``, the names of all (``fused`` among them where heads were trained), ``bands``, ``survey``, ``fdr``, and
         the sections ``tandems`` and ``crossmatch`` of the settings.
@@ -74,6 +75,8 @@ def build_catalogue(given, cfg, code, outputs, progress):
     fusion = Fusion.load(given["models"][cfg["heads"].index("fused")]) if "fused" in cfg["heads"] else None
     if "fused" in cfg["heads"]:
         frame = _listed(frame, fusion, cfg["fdr"])
+    if given["grades"]:
+        frame = graded_columns(frame, given["grades"])
     ranking = "color_evidence" if fusion is None else "fused"
     frame = _rank(frame, ranking)
     if len(frame) != len(targets) or frame["target_id"].duplicated().any():
@@ -85,7 +88,7 @@ def build_catalogue(given, cfg, code, outputs, progress):
             "prevalence_by": fusion.prevalence_by,
             "fdr": f"{cfg['fdr']:g}",
         }
-    wanted = columns(cfg["heads"], cfg["bands"], bool(given["lenscat"]), catalogues, answers)
+    wanted = columns(cfg["heads"], cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
     progress(4, 4)
 

@@ -7,7 +7,11 @@ from pathlib import Path
 from tandemlens.base.errors import SettingsError
 
 #: products of the whole run, of a shard and of the survey that a head may ask for -> file
-RUN_PRODUCTS = {"folds": "training/folds.parquet", "expected": "catalogue/expected.parquet"}
+RUN_PRODUCTS = {
+    "folds": "training/folds.parquet",
+    "expected": "catalogue/expected.parquet",
+    "grades": "catalogue/grades.parquet",
+}
 SHARD_PRODUCTS = {
     **{name: f"{name}.parquet" for name in ("targets", "systems", "segments", "photometry", "measure", "features")},
     "cutouts": "cutouts.h5",

@@ -5,6 +5,10 @@ look like, at the price that a few of them are tandems (Elkan & Noto 2008, with 
 sets). It is used only if it beats the same classifier trained on simulated contrasts, on simulated tandems that neither
 has seen against targets that it has not seen; and if it still tells tandems from contrasts that were simulated alike,
 which a classifier that has learnt to see the paint cannot.
+
+Targets that people have graded (`tandemlens.learn.grades`) are labels too: those that are lenses stand beside the
+simulated tandems, those that are none stay among the targets and count as negatives. What was graded was mostly ranked
+high before; the sweep over the strength of selection tells what that could move.
 """
 
 import json
@@ -20,6 +24,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.preprocessing import scale
 
 from tandemlens.base.atomic import write_text
+from tandemlens.base.columns.grades import LENS, NO_LENS
 from tandemlens.base.columns.scores import PU, PU_FOLDS
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table, write_table
@@ -31,7 +36,7 @@ from tandemlens.learn.guard import gain
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, placed, usable
 from tandemlens.learn.prior_estimate import dedpul, prior_from_counts
 from tandemlens.learn.propensity import propensity_by_em, sensitivity_sweep
-from tandemlens.learn.pu import case_control_frequency, out_of_fold_g, placements, retrain, true_auc, unlabelled_weight
+from tandemlens.learn.pu import case_control_frequency, label_weight, out_of_fold_g, placements, retrain, true_auc
 from tandemlens.learn.sample import refuse_dropped
 
 DECLARATION = Declaration(
@@ -40,7 +45,7 @@ DECLARATION = Declaration(
     kind="log_odds",
     bands=2,
     fit_on={
-        "run": ("folds", "expected"),
+        "run": ("folds", "expected", "grades"),
         "train": ("targets", "systems", "features"),
         "search": ("targets", "features"),
     },
@@ -58,10 +63,10 @@ _TOP = 10
 #: probabilities are kept this far from 0 and 1, where a logit has no value
 _EDGE = 1e-12
 _HEAD, _TREES, _FOLDS, _NONE = "pu.json", "trees_{}.json", "folds.parquet", "none"
-_FACTS = ("used", "reason", "learner", "names", "report")
+_FACTS = ("used", "reason", "learner", "names", "report", "labels")
 
 
-def fit(train, search, expected, model_dir, cfg):
+def fit(train, search, expected, model_dir, cfg, labels=None):
     """Train the head and judge whether it is to be used.
 
     Parameters
@@ -77,9 +82,11 @@ def fit(train, search, expected, model_dir, cfg):
         says why.
     cfg : dict
         Section ``pu`` of the settings, and ``bands``, ``seed`` and ``threads``.
+    labels : pandas.Series of bool, optional
+        Graded targets, from `tandemlens.learn.grades.labelled_targets`.
     """
     try:
-        head = fit_head(train, search, expected, cfg)
+        head = fit_head(train, search, expected, cfg, labels)
     except InputError as error:
         log.warning("the pu head is not trained: %s", error)
         head = Head(reason=str(error))
@@ -100,6 +107,7 @@ def score(targets, features, model_dir, out_path):
     """
     head, rows = Head.load(model_dir), usable(placed(features, targets))
     out = pd.DataFrame({"target_id": rows["target_id"], "pu": np.nan, "pu_by": _NONE, "pu_fold": -1})
+    out["pu_label"] = [head.labels.get(target, "") for target in rows["target_id"]]
     if head.used and len(rows):
         out["pu"], out["pu_fold"] = head.score(rows, rows["group_id"])
         out["pu_by"] = head.learner
@@ -126,6 +134,8 @@ class Head:
         Fold of every field group.
     report : dict
         What was compared.
+    labels : dict of str
+        lens or no_lens of the graded targets that it has learnt from, by target_id.
     """
 
     used: bool = False
@@ -135,6 +145,7 @@ class Head:
     members: list = field(default_factory=list)
     folds: pd.Series = field(default_factory=lambda: pd.Series(dtype="int64"))
     report: dict = field(default_factory=dict)
+    labels: dict = field(default_factory=dict)
 
     def score(self, features, group_ids):
         """Log odds by the model that has not seen the group; the mean of all where none has.
@@ -188,12 +199,12 @@ class Head:
         return cls(**facts, members=members, folds=folds)
 
 
-def fit_head(train, search, expected, cfg):
+def fit_head(train, search, expected, cfg, labels=None):
     """Fit a model a fold by either learner, choose one, and judge it.
 
     Parameters
     ----------
-    train, search, expected, cfg
+    train, search, expected, cfg, labels
         As for `fit`.
 
     Returns
@@ -205,6 +216,7 @@ def fit_head(train, search, expected, cfg):
     InputError
         If a sample does not allow it.
     """
+    labels = pd.Series(dtype=bool) if labels is None else labels
     refuse_dropped(train["role"], train["reason_role"])
     train, search = usable(train), usable(search)
     names, rng = feature_names(cfg["bands"]), np.random.default_rng(cfg["seed"])
@@ -214,13 +226,13 @@ def fit_head(train, search, expected, cfg):
         for tandem in (True, False)
     }
     _check(part, search)
-    sample = _sample(part["train", True], search, names, cfg, rng)
+    sample = _sample(part["train", True], search, labels, names, cfg, rng)
     values = {key: feature_matrix(rows, names) for key, rows in part.items()}
     prior = _prior(expected, sample, cfg, rng)
     members, margins = {}, {}
     for learner in LEARNERS:
         rows = sample.values, sample.s, sample.fold
-        members[learner], held_out = cross_fit(*rows, prior["prior"], make_classifier(learner, cfg))
+        members[learner], held_out = cross_fit(*rows, prior["prior"], make_classifier(learner, cfg), sample.negative)
         margins[learner] = _margins(members[learner], held_out[sample.s == 0], values)
     # the simpler one, unless it is beaten
     chosen = "trees" if gain(margins["trees"][0], margins["logistic"][0]).kept else "logistic"
@@ -232,30 +244,35 @@ def fit_head(train, search, expected, cfg):
         **prior,
         "tandems": {role: len(part[role, True]) for role in ("train", "stop")},
         "targets": len(search),
+        "graded": {LENS: int(labels.sum()), NO_LENS: int((~labels).sum())},
         "sensitivity": _sensitivity(sample, prior["label_frequency"], chosen, cfg),
     }
     used = verdict["kept"] or not cfg["guard"]
-    return Head(used, "" if used else _refusal(verdict), chosen, names, members[chosen], sample.folds, report)
+    reason, learnt = ("", labels.map({True: LENS, False: NO_LENS}).to_dict()) if used else (_refusal(verdict), {})
+    return Head(used, reason, chosen, names, members[chosen], sample.folds, report, learnt)
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Rows to learn from: tandems (s = 1), then targets (s = 0); and the fold of every row and field group."""
+    """Rows to learn from: tandems (s = 1), then targets (0, graded lenses 1); and the fold of every row and group."""
 
     rows: pd.DataFrame
     values: pd.DataFrame
     s: np.ndarray
     fold: np.ndarray
+    negative: np.ndarray
 
     @property
     def folds(self):
         return pd.Series(self.fold, self.rows["group_id"], name="fold").groupby(level=0).first()
 
 
-def _sample(tandems, search, names, cfg, rng):
+def _sample(tandems, search, labels, names, cfg, rng):
     """A simulated tandem and a target of the same sky, or of groups that are linked, stand in one fold."""
     rows = pd.concat([tandems.assign(cluster=tandems["group"]), search.assign(cluster="")], ignore_index=True)
-    s = np.repeat([1, 0], [len(tandems), len(search)])
+    lenses, others = (search["target_id"].isin(labels.index[labels == lens]) for lens in (True, False))
+    s = np.concatenate([np.ones(len(tandems), int), lenses.astype(int)])
+    negative = np.concatenate([np.zeros(len(tandems), bool), others])
     splits = grouped_folds(s == 1, link_groups(rows, DEFAULTS["radius_arcmin"]), cfg["folds"], rng)
     if len(splits) < LEAST_FOLDS:
         raise InputError(
@@ -266,7 +283,7 @@ def _sample(tandems, search, names, cfg, rng):
     for k, (_, outside) in enumerate(splits):
         fold[outside] = k
     values = pd.concat([feature_matrix(part, names) for part in (tandems, search)], ignore_index=True)
-    return _Sample(rows, values, s, fold)
+    return _Sample(rows, values, s, fold, negative)
 
 
 def _check(part, search):
@@ -342,7 +359,7 @@ def _sensitivity(sample, frequency, learner, cfg):
     g = out_of_fold_g(classifier, x, s, sample.fold, LeaveOneGroupOut())
 
     def refit(e):
-        weight = np.where(s == 1, 1.0, unlabelled_weight(g, e))
+        weight = label_weight(g, s, e, sample.negative)
         return Member.of(standard, retrain(classifier, x, s, weight)).margin(sample.values[s == 0])
 
     sweep = sensitivity_sweep(refit, propensity, s, frequency)

@@ -74,7 +74,7 @@ def make_classifier(learner, cfg):
     )
 
 
-def cross_fit(values, s, fold, alpha, classifier):
+def cross_fit(values, s, fold, alpha, classifier, known_negative=False):
     """A member a fold, by `tandemlens.learn.pu.fit_pu` on all others.
 
     Parameters
@@ -89,6 +89,8 @@ def cross_fit(values, s, fold, alpha, classifier):
         Share of positives among the unlabelled.
     classifier : sklearn-like classifier
         Of `make_classifier`.
+    known_negative : (n,) array of bool, optional
+        Unlabelled rows that are known to be none.
 
     Returns
     -------
@@ -98,11 +100,13 @@ def cross_fit(values, s, fold, alpha, classifier):
         Log odds of every row by the member of its fold, which has not seen it.
     """
     members, margin = [], np.empty(len(s))
+    known_negative = np.broadcast_to(known_negative, len(s))
     for inside, outside in LeaveOneGroupOut().split(values, s, fold):
         rows, known = values.iloc[inside], s[inside]
         standard = Standard.of(rows)
         frequency = case_control_frequency(int(known.sum()), int((known == 0).sum()), alpha)
-        found = fit_pu(classifier, standard(rows), known, fold[inside], LeaveOneGroupOut(), frequency)
+        of_fold = known, fold[inside], LeaveOneGroupOut(), frequency, known_negative[inside]
+        found = fit_pu(classifier, standard(rows), *of_fold)
         members.append(Member.of(standard, found.model))
         margin[outside] = members[-1].margin(values.iloc[outside])
     return members, margin

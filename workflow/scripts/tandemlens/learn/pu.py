@@ -63,7 +63,7 @@ class PuFit:
         return self.model.predict_proba(x)[:, 1]
 
 
-def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3"):
+def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3", known_negative=False):
     """Learn P(y=1|x) from labelled and unlabelled rows (Elkan & Noto 2008).
 
     Parameters
@@ -78,6 +78,9 @@ def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3"):
         Grouped; its test sides must cover every row once.
     label_frequency : {"e1", "e2", "e3"}, float or (n,) array
         How c is estimated (see `label_frequencies`), or c itself (`case_control_frequency`), or e(x) of every row.
+    known_negative : (n,) array of bool, optional
+        Unlabelled rows that are known to be none. They stay among the unlabelled, which are a fair sample only as a
+        whole, and count as negatives alone.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3"):
     s = _labels(s)
     g = out_of_fold_g(classifier, x, s, groups, splitter)
     c = label_frequencies(g, s)[label_frequency] if isinstance(label_frequency, str) else label_frequency
-    weight = np.where(s == 1, 1.0, unlabelled_weight(g, c))
+    weight = label_weight(g, s, c, known_negative)
     return PuFit(retrain(classifier, x, s, weight), c, g, weight, float(weight.mean()))
 
 
@@ -175,6 +178,23 @@ def unlabelled_weight(g, label_frequency):
     if not ((e > 0) & (e <= 1)).all():
         raise InputError(f"a label frequency of {e[(e <= 0) | (e > 1) | np.isnan(e)].flat[0]} is not in (0, 1]")
     return np.minimum((1 - e) / e * g / np.clip(1 - g, _EDGE, None), 1.0)
+
+
+def label_weight(g, s, label_frequency, known_negative=False):
+    """P(y=1|x,s) of every row: 1 if labelled, 0 if known to be none, else `unlabelled_weight`.
+
+    Parameters
+    ----------
+    g : (n,) ndarray
+    s : (n,) array of 0 and 1
+    label_frequency : float or (n,) ndarray
+    known_negative : (n,) array of bool, optional
+
+    Returns
+    -------
+    (n,) ndarray
+    """
+    return np.where(s == 1, 1.0, np.where(known_negative, 0.0, unlabelled_weight(g, label_frequency)))
 
 
 def retrain(classifier, x, s, weight):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tandemlens.base.columns import crossmatch, features, match, scores, targets
+from tandemlens.base.columns.grades import GRADED
 from tandemlens.base.columns.registry import Column, expand
 
 #: what the catalogue takes from the target table and from the feature table
@@ -107,7 +108,7 @@ _TANDEM = [
 ]
 
 
-def columns(heads, bands, lenscat=False, catalogues=(), services=()):
+def columns(heads, bands, lenscat=False, catalogues=(), services=(), graded=False):
     """Columns of the catalogue of a run.
 
     Parameters
@@ -117,6 +118,8 @@ def columns(heads, bands, lenscat=False, catalogues=(), services=()):
     bands : sequence of str
     lenscat, catalogues, services
         What it was crossmatched with (`tandemlens.base.columns.crossmatch.columns`).
+    graded : bool
+        Whether people have graded targets.
 
     Returns
     -------
@@ -125,4 +128,5 @@ def columns(heads, bands, lenscat=False, catalogues=(), services=()):
     shown = [c for head in heads for c in _chosen(scores.OF[head], [c.name for c in scores.OF[head][1:]])]
     known = crossmatch.columns(lenscat, catalogues, services)
     listed = LISTED if "fused" in heads else []
-    return [*_BEFORE, *listed, *shown, *_AFTER, *expand(PIXELS, bands), *_TANDEM, *known, *IDENTITY]
+    grades = GRADED if graded else []
+    return [*_BEFORE, *listed, *grades, *shown, *_AFTER, *expand(PIXELS, bands), *_TANDEM, *known, *IDENTITY]

@@ -153,6 +153,13 @@ PU = [
         -1,
         ucd="meta.id.part;meta.modelled",
     ),
+    Column(
+        "pu_label",
+        "str",
+        "",
+        "lens or no_lens where the head has learnt from its grade; empty elsewhere",
+        ucd="meta.code.class;meta.modelled",
+    ),
 ]
 
 #: one row per field group that the head of positive-unlabelled learning has learnt from
