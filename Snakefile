@@ -18,6 +18,7 @@ include: "workflow/rules/fuse.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/page.smk"
 
 
 rule all:
