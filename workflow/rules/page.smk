@@ -14,9 +14,6 @@ def known_shards(name):
 
 rule figures:
     input:
-        catalogue=f"{RESULTS}/catalogue/candidates.parquet",
-        coverage=f"{RESULTS}/catalogue/coverage.parquet",
-        moc=f"{RESULTS}/catalogue/coverage_all.fits",
         **(
             {
                 "held_out": f"{RESULTS}/evaluation/held_out.parquet",
@@ -30,6 +27,9 @@ rule figures:
             if LEARNS
             else {}
         ),
+        catalogue=f"{RESULTS}/catalogue/candidates.parquet",
+        coverage=f"{RESULTS}/catalogue/coverage.parquet",
+        moc=f"{RESULTS}/catalogue/coverage_all.fits",
     output:
         png=[f"{stem}.png" for stem in STEMS.values()],
         svg=[f"{stem}.svg" for stem in STEMS.values()],

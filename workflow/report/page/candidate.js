@@ -14,18 +14,9 @@
   TL.drivers = (text) => (text ?? "").split(" ").filter(Boolean).map((word) => {
     const cut = word.lastIndexOf(":");
     const [name, value] = [word.slice(0, cut), Number(word.slice(cut + 1))];
-    const meaning = TL.data.run.features[name] ?? TL.data.run.features[template(name)] ?? "";
+    const meaning = TL.data.run.features[name] ?? "";
     return { name, value, meaning, said: `${value > 0 ? "raised" : "lowered"} the log odds by ${Math.abs(value).toFixed(2)}` };
   });
-
-  // Names of features with bands stand in the registry as templates.
-  function template(name) {
-    const bands = TL.data.run.bands;
-    const pair = bands.slice(1).map((band, k) => `${bands[k]}_${band}`).find((one) => name.endsWith(`_${one}`));
-    if (pair) return `${name.slice(0, -pair.length)}{colour}`;
-    const band = bands.find((one) => name.endsWith(`_${one}`));
-    return band ? `${name.slice(0, -band.length)}{band}` : name;
-  }
 
   // Public viewers at a place: plain links, of which nothing is loaded.
   TL.links = (ra, dec) => {
@@ -58,9 +49,9 @@
     const attention = TL.attentionOf(whole);
     const residual = TL.residual(pictures, name, segments, chosen, attention);
     return [
-      h("div", { class: "pictures" }, TL.composite(pictures, name), residual.figure,
-        TL.colourPlot(pictures, name, segments, chosen, whole.z ?? null, residual)),
-      TL.kindsKey(segments, chosen), TL.bands(pictures, name), arcs(segments, chosen, attention, residual),
+      h("div", { class: "pictures" }, TL.composite(pictures, name), residual.figure),
+      h("div", { class: "below" }, TL.colourPlot(pictures, name, segments, chosen, whole.z ?? null, residual),
+        h("div", {}, TL.kindsKey(segments, chosen), TL.bands(pictures, name), arcs(segments, chosen, attention, residual))),
     ];
   };
 
@@ -121,7 +112,7 @@
     const row = TL.rowOf(id);
     current = row ?? null;
     if (row === undefined) {
-      section.replaceChildren(h("h2", { id: "candidate-title", tabindex: -1 }, "No such target"), h("p", {}, `The catalogue has no target ${id}.`));
+      TL.put(section,h("h2", { id: "candidate-title", tabindex: -1 }, "No such target"), h("p", {}, `The catalogue has no target ${id}.`));
       return;
     }
     const [whole, pictures] = await Promise.all([TL.wholeRow(row), TL.picturesOf(id, TL.at("picture", row))]);
@@ -130,7 +121,7 @@
     const groups = [...new Set(TL.data.facts.map((fact) => fact.group))].filter((group) => group && group !== "Scores of the heads");
     const step = (by, text) => h("button", { type: "button", onclick: () => go(by) }, text);
     const grade = TL.myGrades().get(id);
-    section.replaceChildren(
+    TL.put(section,
       h("div", { class: "places" }, h("a", { href: "#list" }, "List"), step(-1, "← previous"), step(1, "next →")),
       h("h2", { id: "candidate-title", class: "title", tabindex: -1 }, `${whole.rank}. ${name}`),
       h("p", {}, `${whole.status}${whole.flags ? `; ${whole.flags}` : ""}. ${whole.reason ?? ""} `, whole.listed ? h("span", { class: "listed" }, "On the list of candidates. ") : null, grade ? `My grade: ${grade}.` : null),

@@ -50,6 +50,8 @@ TL.fill = (element, attributes, children) => {
   return element;
 };
 
+TL.put = (section, ...children) => section.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+
 // A number for people; a dash where there is none.
 TL.number = (value, digits = 2) => {
   if (value === null || value === undefined || value === "") return "–";

@@ -78,7 +78,7 @@
     });
     const rows = [...TL.sessions().values()].filter((one) => one.votes.size).sort((a, b) => (a.grader + a.session < b.grader + b.session ? -1 : 1));
     const graders = [...new Set(rows.map((one) => one.grader))];
-    section().replaceChildren(
+    TL.put(section(),
       h("h2", { id: "grade-title", tabindex: -1 }, "Grade"),
       h("p", {}, `Look at one system after the other and press ${Object.keys(TL.data.run.rubric).join(", ")}. Grades stay in this browser until you export them; the file goes into resources/grades, and the next run takes it in. Some systems come twice, and some have a known answer: they tell how much a grader's votes are worth.`),
       h("p", { class: said ? "none" : "", role: "status", id: "said" }, said),
@@ -111,7 +111,7 @@
     const note = h("textarea", { id: "note", class: "note", "aria-label": "Note" });
     note.value = vote ? vote.note : "";
     note.addEventListener("change", () => annotate(note.value));
-    section().replaceChildren(
+    TL.put(section(),
       h("div", { class: "places" },
         h("button", { type: "button", onclick: () => go(-1) }, "← previous"), h("button", { type: "button", onclick: () => go(1) }, "next →"),
         h("progress", { max: sequence.length, value: session.votes.size, "aria-label": "graded" }),

@@ -142,14 +142,14 @@
     sorter.addEventListener("change", () => order.setAttribute("aria-pressed", String(state.descending)));
     section.append(
       h("h2", { id: "list-title", tabindex: -1 }, "Candidates"),
-      h("div", { class: "filters" },
+      h("details", { open: matchMedia("(min-width: 761px)").matches }, h("summary", {}, "Filter and sort"), h("div", { class: "filters" },
         h("label", {}, "name or id", h("input", { type: "search", id: "list-query", oninput: change("query") })),
         h("label", {}, "status", choice("status", [["", "any"], ...statuses.map((name) => [name, name])])),
         h("label", {}, "show", choice("only", onlys)),
         h("label", {}, "where", choice("column", [["", "any value"], ...columns.map((name) => [name, name])])),
         h("label", {}, "from", h("input", { type: "number", step: "any", id: "list-low", oninput: change("low") })),
         h("label", {}, "to", h("input", { type: "number", step: "any", id: "list-high", oninput: change("high") })),
-        h("label", {}, "sort by", sorter), order),
+        h("label", {}, "sort by", sorter), order)),
       count,
       h("div", { class: "rows-head" },
         h("span"),
@@ -170,12 +170,15 @@
       } else if (state.only === "graded" || state.only === "open") filter();
       else draw();
     },
-    focus: () => box.focus(),
+    focus: () => box.focus({ preventScroll: true }),
     keys: {
       j: () => move(selected + 1),
       k: () => move(selected - 1),
       Enter: () => shown.length && open(selected),
-      "/": () => document.getElementById("list-query").focus(),
+      "/": () => {
+        document.querySelector("#view-list details").open = true;
+        document.getElementById("list-query").focus();
+      },
     },
   };
 

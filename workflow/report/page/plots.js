@@ -60,7 +60,7 @@
     const shade = svg("g", { "pointer-events": "none" }, pictures.outlines.filter(([label]) => attention.has(label)).map(([label, path]) => svg("path", { d: path, fill: "#ff4fd8", "fill-opacity": most ? 0.8 * attention.get(label) / most : 0 })));
     const scale = TL.data.run.pixel_scale;
     const bar = [20, 10, 5, 2, 1].find((length) => length / scale < 0.4 * nx) ?? 1;
-    const marks = svg("g", { "pointer-events": "none", fill: "#fff", "font-size": ny / 22 },
+    const marks = svg("g", { class: "marks", fill: "#fff", "font-size": ny / 22 },
       svg("line", { x1: nx * 0.05, x2: nx * 0.05 + bar / scale, y1: ny * 0.95, y2: ny * 0.95, stroke: "#fff", "stroke-width": ny / 150 }),
       svg("text", { x: nx * 0.05, y: ny * 0.93 }, `${bar}″`),
       svg("path", { d: `M${nx * 0.93},${ny * 0.16}V${ny * 0.07}M${nx * 0.93},${ny * 0.16}H${nx * 0.84}`, stroke: "#fff", fill: "none", "stroke-width": ny / 200 }),

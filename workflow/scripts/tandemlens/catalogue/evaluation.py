@@ -100,7 +100,9 @@ def _ranking(test, scores, tables):
         "lead": lead,
         "silent": [head for head in scores if head not in heads],
         "bins": {quantity: png(figures.figure_completeness(completeness, quantity)) for quantity in EDGES},
-        "expert": png(figures.figure_roc(test[expert], scores.loc[expert, heads], shown["expert"], lead)) if found else "",
+        "expert": png(figures.figure_roc(test[expert], scores.loc[expert, heads], shown["expert"], lead))
+        if found
+        else "",
         "roc": png(figures.figure_roc(test, scores[heads], shown["all"], lead, wide=True)),
         "contrast": png(figures.figure_contrast(metrics)),
         "columns": _COLUMNS,

@@ -57,7 +57,7 @@ def write_figures(paths, cfg):
 
 
 def _sky(catalogue, paths):
-    table = catalogue.assign(listed=catalogue["listed"] if "listed" in catalogue else False)[[c.name for c in SKY]]
+    table = catalogue.assign(listed=catalogue.get("listed", False))[[c.name for c in SKY]]
     area = read_table(paths["coverage"]).set_index("band")["area"]["all"]
     searched = MOC.from_fits(paths["moc"])
     cells = searched.degrade_to_order(_MAP_ORDER).flatten()
@@ -107,7 +107,7 @@ def _of_evaluation(test, held, paths):
 
 
 def _classes(paths, cfg):
-    """Contact sheet of the first systems of every class, in the order of their names: nothing is picked for its looks."""
+    """Contact sheet of the first systems of every class, in the order of their names: none is picked for its looks."""
     rows = [
         read_table(systems, columns=["target_id", "class"]).assign(matched=matched)
         for systems, matched in zip(paths["systems"], paths["matched"], strict=True)

@@ -134,7 +134,9 @@ def figure_sky(targets, cells, area):
     axes.set_xticks(np.radians(180 - 15.0 * hours), [f"{h}h" for h in hours], fontsize=7, color="#555555")
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(color="#dddddd", lw=0.5)
-    axes.set_title(f"searched in all bands: {area:.3g} square degrees (cells of 0.9 degrees that hold some: blue)", fontsize=8)
+    axes.set_title(
+        f"searched in all bands: {area:.3g} square degrees (cells of 0.9 degrees that hold some: blue)", fontsize=8
+    )
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 

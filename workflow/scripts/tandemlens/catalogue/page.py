@@ -1,8 +1,8 @@
 """The inspection page: an overview, every target of the catalogue in a list, candidates with pictures, grading.
 
-The page is static. ``index.html`` holds the overview; the folder beside it holds its scripts and, as scripts, its data:
-``rows.js`` what is listed of every target, ``rows/<n>.js`` whole rows of the catalogue, ``pictures/<n>.js`` pictures of a
-few candidates, ``thumbs/<n>.jpg`` their small pictures. All but the first are read when they are looked at.
+The page is static. ``index.html`` holds the overview; the folder beside it holds its scripts and, as scripts, its
+data: ``rows.js`` what is listed of every target, ``rows/<n>.js`` whole rows of the catalogue, ``pictures/<n>.js``
+pictures of a few candidates, ``thumbs/<n>.jpg`` their small pictures. All but the first are read when looked at.
 """
 
 import shutil
@@ -17,6 +17,7 @@ import yaml
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.columns import features, scores
+from tandemlens.base.columns.registry import expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.status import NO_SEGMENTS, SCORED, STATUS
 from tandemlens.base.tables import read_meta, read_table
@@ -35,7 +36,7 @@ _ROWS, _PICTURES, _THUMBS = 500, 8, (10, 10)
 _LISTED = ("rank", "target_id", "name", "ra", "dec", "z", "richness", "status", "probability", "fdr", "listed")
 _LISTED += ("n_arcs", "s_color_best", "behind_match", "lambda_bg_sigma", "n_tandems", "fwhm", "flags", "grade")
 _LISTED += ("grade_score", "n_votes")
-#: headings of a candidate's row and the columns below each; the first that fits takes a column, the last is for the rest
+#: headings of a candidate's row and the columns below each; the first that fits takes a column, the last all the rest
 _GROUPS = (
     ("Target", ("rank", "target_id", "name", "ra", "dec", "richness", "status", "reason", "stage", "flags")),
     ("Redshifts and clusters behind", ("z", "*tandem*", "lambda_bg*", "behind_*")),
@@ -52,14 +53,15 @@ def write_page(paths, out_path, data_dir, cfg, progress):
     Parameters
     ----------
     paths : dict
-        ``catalogue``, ``template``, ``scripts`` (the page's own scripts and styles), ``rubric``, ``sequence``; lists, one a shard of the search, ``matched``, ``images``,
-        ``segments``, ``photometry``; the same of the samples that calibrate graders as ``known_matched`` and so on, and
-        ``known_systems`` of the simulated ones; ``next``, ``metrics``, ``ablation``, empty where there is none.
+        ``catalogue``, ``template``, ``scripts`` (the page's own scripts and styles), ``rubric``, ``sequence``; lists,
+        one a shard of the search, ``matched``, ``images``, ``segments``, ``photometry``; the same of the simulated
+        samples that calibrate graders as ``known_matched`` and so on, and their ``known_systems``; ``next``,
+        ``metrics``, ``ablation``, empty where there is none.
     out_path, data_dir : str
         The page, and the folder of its data beside it.
     cfg : dict
-        Section ``report`` of the settings, ``pixel_scale``, ``survey``, ``release``, ``heads``, ``bands``, ``wavelength``,
-        ``width``, ``filter``, ``figures`` (names), ``links`` (further pages) and ``benchmarks``, a folder.
+        Section ``report`` of the settings, ``pixel_scale``, ``survey``, ``release``, ``heads``, ``bands``,
+        ``wavelength``, ``width``, ``filter``, ``figures`` (names), ``links`` (further pages), ``benchmarks`` (folder).
     progress : callable
     """
     catalogue, meta = read_table(paths["catalogue"]), read_meta(paths["catalogue"])
@@ -84,7 +86,9 @@ def write_page(paths, out_path, data_dir, cfg, progress):
     run = {
         "survey": cfg["survey"],
         "release": cfg["release"],
-        "run_id": catalogue["run_id"].iloc[0] if len(catalogue) and "run_id" in catalogue else sha256(paths["catalogue"])[:12],
+        "run_id": catalogue["run_id"].iloc[0]
+        if len(catalogue) and "run_id" in catalogue
+        else sha256(paths["catalogue"])[:12],
         "bands": cfg["bands"],
         "heads": cfg["heads"],
         "ranking": meta["ranking"],
@@ -92,7 +96,7 @@ def write_page(paths, out_path, data_dir, cfg, progress):
         "thumb": {"side": THUMB, "columns": _THUMBS[0], "rows": _THUMBS[1]},
         "packs": {"rows": _ROWS, "pictures": _PICTURES},
         "kinds": KIND_COLOURS,
-        "features": {c.name: c.description for c in features.COLUMNS},
+        "features": {c.name: c.description for c in expand(features.COLUMNS, cfg["bands"])},
         "statuses": STATUS,
         "track": sequence_track(paths["sequence"], bands),
         "rubric": yaml.safe_load(Path(paths["rubric"]).read_text(encoding="utf-8")),

@@ -16,7 +16,8 @@ from tandemlens.features.sequence import read_sed, template_magnitudes
 THUMB = 56
 #: longest side of the picture of the whole cutout, pixel; larger ones are averaged
 _WIDEST = 640
-_QUALITY = {"rgb": {"quality": 92, "subsampling": 0}, "grey": {"quality": 90}}
+#: JPEG in which colour has the resolution of brightness: subsampled, the colours of arcs would smear
+_CLOSE, _WIDE, _GREY = ({"quality": quality, "subsampling": 0} for quality in (92, 82, 85))
 #: what is shown of a segment, after its label and kind
 _SEGMENT = ("snr", "length", "width", "east", "north")
 _TRACK = np.arange(0.1, 1.51, 0.1)
@@ -57,10 +58,12 @@ def system_pictures(cutout, images, frame, z, sequence_path, bands, cfg):
         "size": [close.shape[1], close.shape[0]],
         "arcsec": [close.shape[1] * scale, nx * scale],
         "rgb": names,
-        "close": _jpeg(close),
-        "wide": _jpeg(_averaged(rgb, -(-max(ny, nx) // _WIDEST))) if close.shape != rgb.shape else "",
-        "bands": [[band, _jpeg(_grey(cutout, k)[stamp])] for k, band in enumerate(cutout.bands) if cutout.usable()[k]],
-        "residual": _jpeg(_scaled(detection[stamp], -3, 12)),
+        "close": _jpeg(close, _CLOSE),
+        "wide": _jpeg(_averaged(rgb, -(-max(ny, nx) // _WIDEST)), _WIDE) if close.shape != rgb.shape else "",
+        "bands": [
+            [band, _jpeg(_grey(cutout, k)[stamp], _GREY)] for k, band in enumerate(cutout.bands) if cutout.usable()[k]
+        ],
+        "residual": _jpeg(_stretched(detection[stamp], -2, 40), _GREY),
         "outlines": outlines(labels[stamp]),
         "segments": [_segment(row, bands.names) for row in frame.to_dict("records")],
         "sequence": _sequence(frame, z, sequence_path, bands),
@@ -109,7 +112,9 @@ def outlines(labels):
             y, x = approximate_polygon(line, 0.3).T
             # centre of pixel (0, 0) of the unpadded part is half a pixel from the edge of the picture
             across, up = x - 0.5 + box[1].start, labels.shape[0] - (y - 0.5 + box[0].start)
-            parts.append("M" + "L".join(f"{a:g},{b:g}" for a, b in zip(across.round(1), up.round(1), strict=True)) + "Z")
+            parts.append(
+                "M" + "L".join(f"{a:g},{b:g}" for a, b in zip(across.round(1), up.round(1), strict=True)) + "Z"
+            )
         paths.append([index, "".join(parts)])
     return paths
 
@@ -152,7 +157,7 @@ def contact_sheet(thumbs, columns):
     for k, thumb in enumerate(thumbs):
         y, x = (THUMB * n for n in divmod(k, columns))
         sheet[y : y + THUMB, x : x + THUMB] = thumb
-    return _jpeg_bytes(sheet)
+    return _jpeg_bytes(sheet, _CLOSE)
 
 
 def _segment(row, bands):
@@ -180,13 +185,15 @@ def _grey(cutout, band):
     """One band as 0 to 255, asinh in units of its noise."""
     good = cutout.mask[band] == 0
     noise = np.sqrt(np.median(cutout.variance[band][good]))
-    picture = _scaled(np.arcsinh(cutout.flux[band] / noise / 3), np.arcsinh(-0.5), np.arcsinh(50))
+    picture = _stretched(cutout.flux[band] / noise, -1.5, 150)
     picture[~good] = 0
     return picture
 
 
-def _scaled(values, low, high):
-    return (255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
+def _stretched(values, low, high):
+    """Values in units of the noise as 0 to 255: linear up to three times the noise, logarithmic far above."""
+    low, high = (np.arcsinh(v / 3) for v in (low, high))
+    return (255 * np.clip((np.arcsinh(values / 3) - low) / (high - low), 0, 1)).astype(np.uint8)
 
 
 def _averaged(rgb, factor):
@@ -207,15 +214,14 @@ def _thumb(rgb):
     return out[::-1]
 
 
-def _jpeg(picture):
+def _jpeg(picture, quality):
     """A picture, first row at the bottom, as data URI."""
-    return "data:image/jpeg;base64," + base64.b64encode(_jpeg_bytes(picture[::-1])).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(_jpeg_bytes(picture[::-1], quality)).decode()
 
 
-def _jpeg_bytes(picture):
+def _jpeg_bytes(picture, quality):
     buffer = BytesIO()
-    kind = "rgb" if picture.ndim == 3 else "grey"
-    imsave(buffer, np.ascontiguousarray(picture), format="jpg", cmap="gray", vmin=0, vmax=255, pil_kwargs=_QUALITY[kind])
+    imsave(buffer, np.ascontiguousarray(picture), format="jpg", cmap="gray", vmin=0, vmax=255, pil_kwargs=quality)
     return buffer.getvalue()
 
 

@@ -31,8 +31,10 @@ def timing(folder, targets):
         rows.append({"rule": rule, **numbers})
     if not rows:
         return {}
-    by_rule = pd.DataFrame(rows).groupby("rule").agg(
-        jobs=("wall", "size"), wall=("wall", "sum"), cpu=("cpu", "sum"), memory=("memory", "max")
+    by_rule = (
+        pd.DataFrame(rows)
+        .groupby("rule")
+        .agg(jobs=("wall", "size"), wall=("wall", "sum"), cpu=("cpu", "sum"), memory=("memory", "max"))
     )
     by_rule = by_rule.sort_values("cpu", ascending=False).reset_index()
     wall, cpu = (float(by_rule[name].sum()) for name in ("wall", "cpu"))
