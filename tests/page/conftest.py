@@ -17,9 +17,12 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium():
+    path = shutil.which("chromium")
+    if not path:
+        pytest.skip("Chromium is not installed")
     with sync_playwright() as play:
         # tests may run as root, where Chromium has no sandbox
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 

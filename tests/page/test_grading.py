@@ -123,6 +123,8 @@ def test_the_order_is_that_of_the_seed_and_the_grader(visit):
     assert len(place) == 60
     apart = [k - place[item["target_id"]] for k, item in enumerate(first) if item["kind"] == "duplicate"]
     assert min(apart) >= 5
+    opened = [item["kind"] for item in sequence(page, "Ada", name.format(1).replace("blind", "open"))]
+    assert (opened.count("first"), opened.count("duplicate"), len(opened)) == (60, 6, 66)
     again = {item["target_id"]: item["picture"] for item in first if item["kind"] == "duplicate"}
     assert all(first[place[name]]["picture"] == picture for name, picture in again.items())
 

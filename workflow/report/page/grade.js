@@ -80,7 +80,7 @@
     const graders = [...new Set(rows.map((one) => one.grader))];
     TL.put(section(),
       h("h2", { id: "grade-title", tabindex: -1 }, "Grade"),
-      h("p", {}, `Look at one system after the other and press ${Object.keys(TL.data.run.rubric).join(", ")}. Grades stay in this browser until you export them; the file goes into resources/grades, and the next run takes it in. Some systems come twice, and some have a known answer: they tell how much a grader's votes are worth.`),
+      h("p", {}, `Look at one system after the other and press ${Object.keys(TL.data.run.rubric).join(", ")}. Grades stay in this browser until you export them; the file goes into resources/grades, and the next run takes it in. Some systems come twice, and, where names are hidden, some have a known answer: they tell how much a grader's votes are worth.`),
       h("p", { class: said ? "none" : "", role: "status", id: "said" }, said),
       form,
       h("h3", {}, "Sessions in this browser"),
@@ -102,9 +102,7 @@
     const item = sequence[place];
     const blind = TL.isBlind(session.session);
     const vote = session.votes.get(item.position);
-    const row = TL.rowOf(item.target_id);
-    // calibration cases have no row, and must not be told from the others
-    const whole = !blind && item.kind !== "calibration" && row !== undefined ? await TL.wholeRow(row) : {};
+    const whole = blind ? {} : await TL.wholeRow(TL.rowOf(item.target_id));
     const pictures = await TL.picturesOf(item.target_id, item.picture);
     if (mine !== turn) return;
     const name = blind ? `System ${item.position}` : whole.name || item.target_id;

@@ -93,7 +93,7 @@
 
   // What a session shows: candidates in its order, some of them again, and systems of known answer among them.
   TL.sequence = (grader, session) => {
-    const [, order, seed, n] = NAME.exec(session);
+    const [, order, seed, n, sight] = NAME.exec(session);
     const random = TL.random(`${seed}|${order}|${grader}`);
     const columns = TL.data.columns;
     let rows = columns.rank.map((_, row) => row).filter((row) => columns.picture[row] !== null);
@@ -105,7 +105,8 @@
     const early = items.length > APART ? items.slice(0, -APART) : [];
     const again = TL.shuffled(early, random).slice(0, Math.round(duplicates * items.length));
     for (const item of again) items.push({ ...item, key: item.key + APART + random() * (rows.length - item.key - APART), kind: "duplicate" });
-    for (const [id, picture] of cases) items.push({ key: random() * rows.length, target_id: id, picture, kind: "calibration" });
+    // where names are shown, a system without one would be known for what it is
+    for (const [id, picture] of sight === "blind" ? cases : []) items.push({ key: random() * rows.length, target_id: id, picture, kind: "calibration" });
     items.sort((a, b) => a.key - b.key);
     return items.map(({ target_id, picture, kind }, k) => ({ target_id, picture, kind, position: k + 1 }));
   };
