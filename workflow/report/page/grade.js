@@ -106,6 +106,7 @@
     const pictures = await TL.picturesOf(item.target_id, item.picture);
     if (mine !== turn) return;
     const name = blind ? `System ${item.position}` : whole.name || item.target_id;
+    const [top, ...rest] = TL.pictures(pictures, name, whole);
     const note = h("textarea", { id: "note", class: "note", "aria-label": "Note" });
     note.value = vote ? vote.note : "";
     note.addEventListener("change", () => annotate(note.value));
@@ -117,9 +118,7 @@
         h("button", { type: "button", class: "export", onclick: () => download(session.grader) }, "Export"), h("button", { type: "button", onclick: () => setup() }, "End session")),
       h("h2", { id: "grade-title", class: "title", tabindex: -1 }, name),
       blind || whole.z === undefined ? null : h("p", {}, `z ${number(whole.z, 3)}; ${TL.data.scores.map((score) => `${score.replaceAll("_", " ")} ${number(whole[score])}`).join(", ")}`),
-      rubric(vote ? vote.grade : null),
-      h("label", {}, "Note ", h("kbd", {}, "N"), note),
-      ...TL.pictures(pictures, name, whole));
+      top, rubric(vote ? vote.grade : null), h("label", {}, "Note ", h("kbd", {}, "N"), note), rest);
     preload();
   }
 
