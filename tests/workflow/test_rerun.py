@@ -14,7 +14,8 @@ ROAD = ("targets", "render", "match", "segment", "measure", "features")
 SHARDS = 2
 ALL = SHARDS + 1
 #: what follows from other scores of any head
-FUSED = {"fuse": 1, "score_fused": SHARDS, "evaluate": 1, "evaluation_page": 1, "catalogue": 1, "report": 1}
+RANKED = {"catalogue": 1, "figures": 1, "report": 1}
+FUSED = {"fuse": 1, "score_fused": SHARDS, "evaluate": 1, "evaluation_page": 1, **RANKED}
 #: what follows from other segments or photometry of the search
 COLOUR = {"fit_colour": 1, "score_colour": ALL, **FUSED}
 #: what follows from other features of the training sample
@@ -80,15 +81,15 @@ def test_editing_a_head_that_the_run_does_not_have_reruns_nothing(tree):
 
 def test_another_rate_of_false_discoveries_reruns_the_catalogue_alone(tree):
     tree.configure(fusion={"fdr": 0.2})
-    assert tree.stale() == {"catalogue": 1, "report": 1}
+    assert tree.stale() == RANKED
 
 
 def test_what_the_catalogue_is_compared_with_reruns_the_catalogue_alone(tree):
     known = {"catalogues": {"mine": {"catalogue": "targets.csv", "radius_arcsec": 30}}}
     tree.configure(crossmatch=known)
-    assert tree.stale() == {"catalogue": 1, "report": 1}
+    assert tree.stale() == RANKED
     tree.configure(crossmatch={"ned": True})
-    assert tree.stale() == {"ned": SHARDS, "catalogue": 1, "report": 1}
+    assert tree.stale() == {"ned": SHARDS, **RANKED}
     # what is asked of nobody changes nothing
     tree.configure(crossmatch={"service_radius_arcsec": 30})
     assert tree.stale() == {}
@@ -99,8 +100,18 @@ def test_the_catalogue_as_hats_is_made_of_it_and_reruns_nothing(tree):
     assert tree.stale() == {"hats": 1}
 
 
-def test_editing_the_page_reruns_the_reports(tree):
+def test_editing_the_page_reruns_the_page(tree):
     tree.append(f"{LIBRARY}/catalogue/page.py", "\nEDITED = True\n")
+    assert tree.stale() == {"report": 1}
+
+
+def test_deleting_the_page_rebuilds_the_page(tree):
+    (tree.folder / "results/report/index.html").unlink()
+    assert tree.stale() == {"report": 1}
+
+
+def test_editing_templates_reruns_what_is_made_of_them(tree):
+    tree.append(f"{LIBRARY}/catalogue/template.py", "\nEDITED = True\n")
     assert tree.stale() == {"report": 1, "simulation": 1, "evaluation_page": 1}
 
 
@@ -110,7 +121,7 @@ def test_swapping_two_values_is_seen(finished, tmp_path):
     tree.configure(tandems=defaults)
     tree.snakemake()
     tree.configure(tandems={"dz_min": 0.3, "radius_arcsec": 0.2})
-    assert tree.stale() == {"catalogue": 1, "report": 1}
+    assert tree.stale() == RANKED
 
 
 def test_changing_one_target_reruns_its_shard(tree):
@@ -145,7 +156,7 @@ def test_a_line_of_a_class_that_is_not_drawn_reruns_nothing(tree):
 
 def test_adding_an_unusable_target_reruns_only_the_catalogue(tree):
     tree.append("targets.csv", "D,120.9,-95,0.3,20\n")
-    assert tree.stale() == {"catalogue": 1, "report": 1}
+    assert tree.stale() == RANKED
 
 
 def test_two_runs_give_one_catalogue(finished, tmp_path):

@@ -81,34 +81,6 @@ rule coverage:
         "../scripts/coverage_maps.py"
 
 
-rule report:
-    input:
-        catalogue=f"{RESULTS}/catalogue/candidates.parquet",
-        matched=per_shard("matched.h5"),
-        images=per_shard("segments.h5"),
-        segments=per_shard("segments.parquet"),
-        photometry=per_shard("photometry.parquet"),
-        template="workflow/report/page.html.j2",
-    output:
-        f"{RESULTS}/report/index.html",
-    log:
-        f"{RESULTS}/logs/report.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/report.jsonl"
-    conda:
-        "../../envs/report.yaml"
-    params:
-        code=code("report"),
-        cfg={
-            **SETTINGS["report"],
-            "pixel_scale": SURVEY["pixel_scale"],
-            "survey": SURVEY_NAME,
-            "release": release_of("search"),
-        },
-    script:
-        "../scripts/report.py"
-
-
 rule simulation:
     input:
         matched=simulated_shards("matched.h5"),

@@ -11,7 +11,8 @@ from tandemlens.base.columns.evaluation import TABLES
 from tandemlens.base.samples import CLASSES
 from tandemlens.base.tables import read_meta, read_table
 from tandemlens.catalogue import evaluation_figures as figures
-from tandemlens.catalogue.page import page_template
+from tandemlens.catalogue.figures import png
+from tandemlens.catalogue.template import page_template
 from tandemlens.learn.evaluate import COMPARED, EDGES, EXPERT_RADIUS, EXPERT_SNR, REFERENCES, is_expert, on_test, scored
 
 #: metrics of the table of heads, with their headings
@@ -33,8 +34,8 @@ _RECALL = {name: _COLUMNS[name] for name in ("tpr_at_fpr_0.1", "tpr_at_fpr_0.03"
 #: columns of the report of the fusion and of the ablation that are shown
 _FUSION = ("kind", "chosen", "tpr", "tpr_low", "tpr_high", "auroc", "auroc_low", "auroc_high", "gain", "gain_error")
 _FUSION += ("beats_equal", "weights", "note")
-_ABLATION = ("component", "metric", "with", "without", "difference", "low", "high", "p_value", "n_pos", "n_neg")
-_ABLATION += ("expected", "note")
+ABLATION_SHOWN = ("component", "metric", "with", "without", "difference", "low", "high", "p_value", "n_pos", "n_neg")
+ABLATION_SHOWN += ("expected", "note")
 #: mark of a rate at which not a single false positive is allowed
 _NONE_ALLOWED = "†"
 
@@ -69,8 +70,8 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
         expert={"snr": EXPERT_SNR, "radius": EXPERT_RADIUS, "n": int((is_expert(test) & test["label"]).sum())},
         fusion=_rows(Path(paths["fusion"]) / "report.parquet", _FUSION),
         unfused=json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))["reason"],
-        ablation=_rows(paths["ablation"], _ABLATION) if paths.get("ablation") else [],
-        columns={"fusion": _FUSION, "ablation": _ABLATION},
+        ablation=ablation_rows(paths["ablation"]) if paths.get("ablation") else [],
+        columns={"fusion": _FUSION, "ablation": ABLATION_SHOWN},
         survey=cfg["survey"],
         release=cfg["release"],
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -89,7 +90,7 @@ def _roles(held_out):
 def _ranking(test, scores, tables):
     """Pictures and tables of how the heads rank."""
     metrics, heads = tables["metrics"], scored(scores)
-    lead = next((head for head in REFERENCES if head in heads), heads[0])
+    lead = lead_head(heads)
     part = dict(list(metrics.groupby("part")))
     expert = is_expert(test) | ~test["label"].to_numpy()
     shown = {"all": metrics[metrics["part"] == "overall"], "expert": metrics[metrics["part"] == "regime"]}
@@ -98,10 +99,12 @@ def _ranking(test, scores, tables):
     return {
         "lead": lead,
         "silent": [head for head in scores if head not in heads],
-        "bins": {quantity: figures.picture_completeness(completeness, quantity) for quantity in EDGES},
-        "expert": figures.picture_roc(test[expert], scores.loc[expert, heads], shown["expert"], lead) if found else "",
-        "roc": figures.picture_roc(test, scores[heads], shown["all"], lead, wide=True),
-        "contrast": figures.picture_contrast(metrics),
+        "bins": {quantity: png(figures.figure_completeness(completeness, quantity)) for quantity in EDGES},
+        "expert": png(figures.figure_roc(test[expert], scores.loc[expert, heads], shown["expert"], lead))
+        if found
+        else "",
+        "roc": png(figures.figure_roc(test, scores[heads], shown["all"], lead, wide=True)),
+        "contrast": png(figures.figure_contrast(metrics)),
         "columns": _COLUMNS,
         "heads": _by_head(part["overall"], _COLUMNS),
         "expert_heads": _by_head(part["regime"], _COLUMNS),
@@ -111,6 +114,55 @@ def _ranking(test, scores, tables):
         "compared": [_heading(metric) for metric in COMPARED],
         "paired": [(*pair, mine.to_dict("records")) for pair, mine in tables["paired"].groupby(["a", "b"], sort=False)],
     }
+
+
+def lead_head(heads):
+    """The head whose figures stand for the run: fused where there is one.
+
+    Parameters
+    ----------
+    heads : list of str
+        Those that have a score; not empty.
+
+    Returns
+    -------
+    str
+    """
+    return next((head for head in REFERENCES if head in heads), heads[0])
+
+
+def heads_table(metrics):
+    """Figures of merit of every head on all test systems.
+
+    Parameters
+    ----------
+    metrics : pandas.DataFrame
+        Columns `tandemlens.base.columns.evaluation.METRICS`.
+
+    Returns
+    -------
+    columns : list of str
+        Headings.
+    rows : list of (str, list of str)
+        Head, and a value with its interval for every heading.
+    """
+    return list(_COLUMNS.values()), _by_head(metrics[metrics["part"] == "overall"], _COLUMNS)
+
+
+def ablation_rows(path):
+    """What each component adds, as shown.
+
+    Parameters
+    ----------
+    path : str
+        ablation.parquet.
+
+    Returns
+    -------
+    list of dict
+        The columns `ABLATION_SHOWN`.
+    """
+    return _rows(path, ABLATION_SHOWN)
 
 
 def _against(contrast, experts):
@@ -151,7 +203,7 @@ def _probabilities(tables):
     metrics = tables["metrics"]
     mine = metrics[(metrics["head"] == "fused") & (metrics["part"] == "overall")].set_index("metric")
     return {
-        "picture": figures.picture_reliability(tables["reliability"]),
+        "picture": png(figures.figure_reliability(tables["reliability"])),
         "bins": tables["reliability"].to_dict("records"),
         "merit": [(name, mine.loc[key].to_dict()) for key, name in _CALIBRATION.items() if key in mine.index],
     }

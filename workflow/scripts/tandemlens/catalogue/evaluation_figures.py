@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tandemlens.base.samples import CLASSES
-from tandemlens.catalogue.figures import png
 from tandemlens.learn.evaluate import EXPERT_RADIUS, EXPERT_SNR, FPRS
 from tandemlens.learn.metrics import roc
 
@@ -43,7 +42,7 @@ def head_styles(heads):
     return {"fused": {"color": "#000000", "ls": "-", "lw": 2.2}, **styles} if "fused" in heads else styles
 
 
-def picture_completeness(completeness, quantity):
+def figure_completeness(completeness, quantity):
     """Share of tandems found by one head in bins, at two false-positive rates, and what an ideal observer sees.
 
     Parameters
@@ -54,8 +53,7 @@ def picture_completeness(completeness, quantity):
 
     Returns
     -------
-    str
-        PNG as base64 text.
+    matplotlib.figure.Figure
     """
     figure = Figure(figsize=(5.4, 3.5), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
@@ -69,7 +67,7 @@ def picture_completeness(completeness, quantity):
     bins = by_rate[FPRS[0]]
     if not len(bins):
         axes.text(0.5, 0.5, "unknown of all tandems", transform=axes.transAxes, ha="center", fontsize=9)
-        return png(figure)
+        return figure
     place = np.arange(len(bins))
     for shift, (fpr, at) in zip((-0.09, 0.09), by_rate.items(), strict=True):
         style = {"fmt": "o", "ms": 5, "lw": 1.3, "capsize": 2, "color": _FPR_COLOURS[fpr]}
@@ -86,7 +84,7 @@ def picture_completeness(completeness, quantity):
     order = [names.index(name) for name in (*(f"at FPR {fpr:g}" for fpr in FPRS), ideal["label"])]
     kept = [handles[k] for k in order], [names[k] for k in order]
     figure.legend(*kept, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
-    return png(figure)
+    return figure
 
 
 def _filled_bins(completeness, quantity, fpr):
@@ -118,7 +116,7 @@ def bin_name(low, high):
     return f"{low:g}–{high:g}" if np.isfinite(low) and low > 0 else f"< {high:g}"
 
 
-def picture_roc(test, scores, metrics, lead, wide=False):
+def figure_roc(test, scores, metrics, lead, wide=False):
     """ROC curves over a logarithmic false-positive rate, with intervals of one head at two rates.
 
     Parameters
@@ -134,8 +132,7 @@ def picture_roc(test, scores, metrics, lead, wide=False):
 
     Returns
     -------
-    str
-        PNG as base64 text.
+    matplotlib.figure.Figure
     """
     figure = Figure(figsize=(7.6, 4.4) if wide else (5.4, 5.4), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
@@ -162,10 +159,10 @@ def picture_roc(test, scores, metrics, lead, wide=False):
     axes.tick_params(labelsize=8)
     axes.grid(color="#dddddd", lw=0.6)
     figure.legend(loc="outside right center" if wide else "outside upper center", fontsize=8, ncols=1 if wide else 2)
-    return png(figure)
+    return figure
 
 
-def picture_contrast(metrics):
+def figure_contrast(metrics):
     """TPR of every head at a false-positive rate of 0.1 among each class of other systems alone, with intervals.
 
     Parameters
@@ -175,8 +172,7 @@ def picture_contrast(metrics):
 
     Returns
     -------
-    str
-        PNG as base64 text.
+    matplotlib.figure.Figure
     """
     table = metrics[(metrics["part"] == "contrast") & (metrics["metric"] == "tpr_at_fpr_0.1")]
     classes = [name for name in CLASSES if name in set(table["name"])]
@@ -199,10 +195,10 @@ def picture_contrast(metrics):
     axes.tick_params(labelsize=8)
     axes.grid(axis="x", color="#dddddd", lw=0.6)
     figure.legend(loc="outside right center", fontsize=8)
-    return png(figure)
+    return figure
 
 
-def picture_reliability(reliability):
+def figure_reliability(reliability):
     """Share of tandems against the mean fused probability, and how many systems have it.
 
     Parameters
@@ -212,8 +208,7 @@ def picture_reliability(reliability):
 
     Returns
     -------
-    str
-        PNG as base64 text.
+    matplotlib.figure.Figure
     """
     figure = Figure(figsize=(4.6, 4.6), dpi=_DPI, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -245,4 +240,4 @@ def picture_reliability(reliability):
         axes.tick_params(labelsize=8)
         axes.grid(color="#dddddd", lw=0.6)
         axes.set_axisbelow(True)
-    return png(figure)
+    return figure

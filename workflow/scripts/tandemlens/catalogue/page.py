@@ -1,166 +1,251 @@
-"""The inspection page: one self-contained HTML file with a picture row per candidate and the whole table."""
+"""The inspection page: an overview, every target of the catalogue in a list, candidates with pictures, grading.
 
+The page is static. ``index.html`` holds the overview; the folder beside it holds its scripts and, as scripts, its
+data: ``rows.js`` what is listed of every target, ``rows/<n>.js`` whole rows of the catalogue, ``pictures/<n>.js``
+pictures of a few candidates, ``thumbs/<n>.jpg`` their small pictures. All but the first are read when looked at.
+"""
+
+import shutil
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+import pyarrow.parquet as pq
+import yaml
 
-from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.registry import adjacent_pairs
+from tandemlens.base.atomic import sha256, write_text
+from tandemlens.base.columns import features, scores
+from tandemlens.base.columns.registry import expand
 from tandemlens.base.stack import read_stack
-from tandemlens.base.status import STATUS
+from tandemlens.base.status import NO_SEGMENTS, SCORED, STATUS
 from tandemlens.base.tables import read_meta, read_table
-from tandemlens.catalogue import figures
+from tandemlens.catalogue.evaluation import ablation_rows, heads_table
+from tandemlens.catalogue.figures import KIND_COLOURS
+from tandemlens.catalogue.packs import plain, write_script
+from tandemlens.catalogue.pictures import THUMB, contact_sheet, sequence_track, system_pictures
+from tandemlens.catalogue.template import page_template
+from tandemlens.catalogue.timing import timing
+from tandemlens.features.sequence import Bands
 from tandemlens.image.segment import open_images
 
+#: rows of the catalogue, candidates with pictures, and small pictures in one file, the last as columns and rows
+_ROWS, _PICTURES, _THUMBS = 500, 8, (10, 10)
+#: what the list can show and sort by beside the scores of the heads, where the catalogue has it
+_LISTED = ("rank", "target_id", "name", "ra", "dec", "z", "richness", "status", "probability", "fdr", "listed")
+_LISTED += ("n_arcs", "s_color_best", "behind_match", "lambda_bg_sigma", "n_tandems", "fwhm", "flags", "grade")
+_LISTED += ("grade_score", "n_votes")
+#: headings of a candidate's row and the columns below each; the first that fits takes a column, the last all the rest
+_GROUPS = (
+    ("Target", ("rank", "target_id", "name", "ra", "dec", "richness", "status", "reason", "stage", "flags")),
+    ("Redshifts and clusters behind", ("z", "*tandem*", "lambda_bg*", "behind_*")),
+    ("Grades", ("grade*", "n_votes", "p_lens", "used_as_label")),
+    ("Provenance", ("survey", "release", "run_id", "models", "*sha256*", "bands", "shard", "group_id", "source_row")),
+    ("Known objects nearby", ("lenscat*", "ned*", "simbad*", "known*", "crossmatch*", "near_*")),
+    ("Measurements", ("*",)),
+)
 
-def write_page(
-    catalogue_path,
-    matched_paths,
-    images_paths,
-    segments_paths,
-    photometry_paths,
-    template_path,
-    out_path,
-    cfg,
-    progress,
-):
+
+def write_page(paths, out_path, data_dir, cfg, progress):
     """Write the page.
 
     Parameters
     ----------
-    catalogue_path : str
-        candidates.parquet.
-    matched_paths, images_paths, segments_paths, photometry_paths : list of str
-        Of every shard, in one order.
-    template_path : str
-        Jinja template; every value is escaped.
-    out_path : str
+    paths : dict
+        ``catalogue``, ``template``, ``scripts`` (the page's own scripts and styles), ``rubric``, ``sequence``; lists,
+        one a shard of the search, ``matched``, ``images``, ``segments``, ``photometry``; the same of the simulated
+        samples that calibrate graders as ``known_matched`` and so on, and their ``known_systems``; ``next``,
+        ``metrics``, ``ablation``, empty where there is none.
+    out_path, data_dir : str
+        The page, and the folder of its data beside it.
     cfg : dict
-        Section ``report`` of the settings, and ``pixel_scale``, ``survey``, ``release``.
+        Section ``report`` of the settings, ``pixel_scale``, ``survey``, ``release``, ``heads``, ``bands``,
+        ``wavelength``, ``width``, ``filter``, ``figures`` (names), ``links`` (further pages), ``benchmarks`` (folder).
     progress : callable
     """
-    catalogue = read_table(catalogue_path)
-    wanted = catalogue[catalogue["status"].isin(("scored", "no_segments"))].head(cfg["candidates"])
-    cards = {}
-    paths = zip(matched_paths, images_paths, segments_paths, photometry_paths, strict=True)
-    for matched, images, segments, photometry in paths:
-        cards |= _shard_cards(wanted, matched, images, segments, photometry, cfg, cards, progress)
-    rows = [_plain(row) for row in catalogue.to_dict("records")]
-    counts = catalogue["status"].value_counts()
-    page = page_template(template_path).render(
-        cards=[
-            {**_plain(row), **cards[row["target_id"]]} for row in wanted.to_dict("records") if row["target_id"] in cards
-        ],
-        rows=rows,
-        counts=[(status, int(n), STATUS[status]) for status, n in counts.items()],
-        meta=read_meta(catalogue_path),
-        listed=int(catalogue["listed"].sum()) if "listed" in catalogue else 0,
-        survey=cfg["survey"],
-        release=cfg["release"],
-        simulated=cfg["release"].lower().startswith("simulated"),
-        kinds=figures.KIND_COLOURS,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    write_text(out_path, page)
-
-
-def page_template(path):
-    """A template of a page.
-
-    Parameters
-    ----------
-    path : str
-
-    Returns
-    -------
-    jinja2.Template
-    """
-    # autoescape: names come from users' catalogues and may hold HTML.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = _number
-    environment.filters["small"] = _small
-    return environment.from_string(Path(path).read_text(encoding="utf-8"))
-
-
-def _number(value, digits=2):
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return "–"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _small(value):
-    """A number that may be tiny, with two digits."""
-    return "–" if not np.isfinite(value) else f"{value:.2g}"
-
-
-def _plain(row):
-    """A row with NaN of text columns as empty text."""
-    return {
-        k: ("" if v is None or (isinstance(v, float) and np.isnan(v) and k in _TEXT) else v) for k, v in row.items()
+    catalogue, meta = read_table(paths["catalogue"]), read_meta(paths["catalogue"])
+    data_dir = Path(data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    for path in map(Path, paths["scripts"]):
+        shutil.copyfile(path, data_dir / path.name)
+    wanted = catalogue[catalogue["status"].isin((SCORED, NO_SEGMENTS))].head(cfg["candidates"])
+    bands = Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
+    draw = partial(system_pictures, sequence_path=paths["sequence"], bands=bands, cfg=cfg)
+    shards = _by_shard(paths, "")
+    sheets = _Sheets(data_dir)
+    for shard, part in wanted.groupby("shard", sort=True):
+        z = dict(zip(part["target_id"], part["z"], strict=True))
+        for target_id, payload, thumb in _drawn(shards[shard], z, draw):
+            sheets.add(target_id, payload, thumb)
+            progress(len(sheets.places), len(wanted))
+    cases = _calibration_cases(paths, cfg["grading"], draw, sheets)
+    sheets.close()
+    facts = _facts(paths["catalogue"], cfg["heads"])
+    _write_rows(catalogue, facts, data_dir)
+    run = {
+        "survey": cfg["survey"],
+        "release": cfg["release"],
+        "run_id": catalogue["run_id"].iloc[0]
+        if len(catalogue) and "run_id" in catalogue
+        else sha256(paths["catalogue"])[:12],
+        "bands": cfg["bands"],
+        "heads": cfg["heads"],
+        "ranking": meta["ranking"],
+        "pixel_scale": cfg["pixel_scale"],
+        "thumb": {"side": THUMB, "columns": _THUMBS[0], "rows": _THUMBS[1]},
+        "packs": {"rows": _ROWS, "pictures": _PICTURES},
+        "kinds": KIND_COLOURS,
+        "features": {c.name: c.description for c in expand(features.COLUMNS, cfg["bands"])},
+        "statuses": STATUS,
+        "track": sequence_track(paths["sequence"], bands),
+        "rubric": yaml.safe_load(Path(paths["rubric"]).read_text(encoding="utf-8")),
+        "grading": {**cfg["grading"], "cases": cases},
     }
+    listed = _listed(catalogue, facts, cfg["heads"], sheets.places, paths["next"])
+    write_script(data_dir, "rows", {"run": run, **listed})
+    write_text(out_path, _overview(catalogue, meta, paths, cfg, run))
 
 
-_TEXT = frozenset(
-    ("chosen", "population", "classic_by", "drivers", "tandem_name", "reason", "bands", "release", "flags", "stage")
-)
+class _Sheets:
+    """Pictures as they come, a few candidates a file."""
+
+    def __init__(self, folder):
+        self._folder, self.places = folder, {}
+        self._pack, self._thumbs, self._sheet = {}, [], 0
+
+    def add(self, target_id, payload, thumb):
+        """Take the pictures of a system; its place is the number of those before it."""
+        self.places[target_id] = len(self.places)
+        self._pack[target_id] = payload
+        self._thumbs.append(thumb)
+        if len(self._pack) == _PICTURES:
+            self._flush_pack()
+        if len(self._thumbs) == _THUMBS[0] * _THUMBS[1]:
+            self._flush_thumbs()
+
+    def close(self):
+        """Write what is left."""
+        if self._pack:
+            self._flush_pack()
+        if self._thumbs:
+            self._flush_thumbs()
+
+    def _flush_pack(self):
+        write_script(self._folder, f"pictures/{(len(self.places) - 1) // _PICTURES}", self._pack)
+        self._pack = {}
+
+    def _flush_thumbs(self):
+        path = self._folder / f"thumbs/{self._sheet}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(contact_sheet(self._thumbs, _THUMBS[0]))
+        self._thumbs, self._sheet = [], self._sheet + 1
 
 
-def _shard_cards(wanted, matched, images, segments, photometry, cfg, done, progress):
-    ids = set(wanted["target_id"])
-    chosen = dict(zip(wanted["target_id"], wanted["chosen"].fillna(""), strict=True))
-    out = {}
-    frame = read_table(segments).merge(read_table(photometry), on=["target_id", "label"])
+def _by_shard(paths, prefix):
+    """Shard -> paths of its four products."""
+    products = (paths[prefix + name] for name in ("matched", "images", "segments", "photometry"))
+    return {Path(four[0]).parent.name: four for four in zip(*products, strict=True)}
+
+
+def _drawn(products, z, draw):
+    """Pictures of the systems in `z` that the shard has images of, in the order of `z`."""
+    matched, images, segments, photometry = products
+    only = [("target_id", "in", list(z))]
+    frame = read_table(segments, filters=only).merge(read_table(photometry, filters=only), on=["target_id", "label"])
     by_target = dict(tuple(frame.groupby("target_id")))
     with read_stack(matched) as reader, open_images(images) as pictures:
-        for index, target_id in enumerate(reader.target_ids):
-            if target_id not in ids or target_id not in pictures:
-                continue
+        places = {target_id: k for k, target_id in enumerate(reader.target_ids)}
+        for target_id in (t for t in z if t in places and t in pictures):
             mine = by_target.get(target_id, frame.iloc[:0])
-            labels = {int(word) for word in chosen[target_id].split()}
-            out[target_id] = _pictures(reader[index], pictures[target_id], mine, labels, cfg)
-            progress(len(done) + len(out), len(ids))
-    return out
+            yield target_id, *draw(reader[places[target_id]], pictures[target_id], mine, z[target_id])
 
 
-def _pictures(cutout, images, frame, chosen, cfg):
-    labels, detection, _ = images
-    half = cfg["stamp_arcsec"] / cfg["pixel_scale"] / 2
-    ny, nx = labels.shape
-    stamp = tuple(slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in (ny, nx))
-    central = frame[frame["kind"] == "bcg"]
-    pairs = _two_colours(frame, cutout.bands)
-    place = [float(central[f"colour_{p}"].iloc[0]) for p in pairs] if len(central) and pairs else None
-    return {
-        "composite": figures.picture_composite(cutout, stamp),
-        "segments": figures.picture_segments(detection, labels, frame, chosen, stamp, cfg["pixel_scale"]),
-        "colours": figures.picture_colours(frame, pairs, chosen, place) if pairs else "",
-        "kind_counts": frame["kind"].value_counts().to_dict(),
-        "arcs": _arc_rows(frame, chosen),
-    }
+def _calibration_cases(paths, cfg, draw, sheets):
+    """Systems of known answer, half of them tandems as far as there are so many, drawn by the seed.
+
+    They are shown among the candidates without saying so; what they are is told by no file of the page.
+    """
+    rows = []
+    for path in paths["known_systems"]:
+        table = read_table(path, columns=["target_id", "label", "z"]).assign(shard=Path(path).parent)
+        rows += table.to_dict("records")
+    rng = np.random.default_rng(cfg["seed"])
+    piles = [[row for row in rows if row["label"] == label] for label in (True, False)]
+    drawn = [[pile[k] for k in rng.permutation(len(pile))] for pile in piles]
+    shards = {Path(path).parent: four for path, four in zip(paths["known_matched"], _four(paths), strict=True)}
+    cases = []
+    for number in range(cfg["calibration"]):
+        pile = drawn[number % 2] or drawn[1 - number % 2]
+        while pile:
+            row = pile.pop()
+            found = list(_drawn(shards[row["shard"]], {row["target_id"]: row["z"]}, draw))
+            if found:
+                sheets.add(*found[0])
+                cases.append([row["target_id"], sheets.places[row["target_id"]]])
+                break
+    return cases
 
 
-def _two_colours(frame, bands):
-    """The two colours that most arcs have; with two bands the one colour stands on both axes."""
-    arcs = frame[frame["kind"] == "arc"]
-    pairs = adjacent_pairs(bands)
-    known = [p for p in pairs if frame[f"colour_{p}"].notna().any()]
-    known.sort(key=lambda p: -arcs[f"colour_{p}"].notna().sum())
-    first = sorted(known[:2], key=pairs.index)
-    return tuple(first) if len(first) == 2 else tuple(first * 2)
+def _four(paths):
+    return zip(*(paths[f"known_{name}"] for name in ("matched", "images", "segments", "photometry")), strict=True)
 
 
-def _arc_rows(frame, chosen):
-    arcs = frame[frame["kind"] == "arc"].sort_values("snr", ascending=False).head(12)
-    return [
-        {
-            "label": int(r["label"]),
-            "chosen": int(r["label"]) in chosen,
-            "snr": float(r["snr"]),
-            "length": float(r["length"]),
-            "lw": float(r["length"] / r["width"]) if r["width"] else np.nan,
-            "radius": float(np.hypot(r["east"], r["north"])),
-        }
-        for r in arcs.to_dict("records")
-    ]
+def _facts(path, heads):
+    """Name, unit, meaning and heading of every column of the catalogue."""
+    of_heads = {c.name for head in heads for c in scores.OF.get(head, [])[1:]}
+    of_heads |= {"p_conformal", "fdr", "listed"}
+    facts = []
+    for field in pq.read_schema(path):
+        said = {key: (field.metadata or {}).get(key.encode(), b"").decode() for key in ("unit", "description")}
+        group = "Scores of the heads" if field.name in of_heads else _group(field.name)
+        facts.append({"name": field.name, **said, "group": group})
+    return facts
+
+
+def _group(name):
+    return next(heading for heading, patterns in _GROUPS if any(fnmatchcase(name, p) for p in patterns))
+
+
+def _write_rows(catalogue, facts, data_dir):
+    """Whole rows, a few hundred a file."""
+    names = [fact["name"] for fact in facts]
+    for start in range(0, len(catalogue), _ROWS):
+        part = catalogue.iloc[start : start + _ROWS]
+        rows = list(zip(*(plain(part[name]) for name in names), strict=True))
+        write_script(data_dir, f"rows/{start // _ROWS}", rows)
+
+
+def _listed(catalogue, facts, heads, places, next_path):
+    """What the list needs of every target, column by column, and the facts of all columns."""
+    main = [scores.OF[head][1].name for head in reversed(heads) if head in scores.OF]
+    names = [name for name in (*_LISTED[:8], *main, *_LISTED[8:]) if name in catalogue]
+    columns = {name: plain(catalogue[name], 8 if name in ("ra", "dec") else 5) for name in names}
+    if next_path:
+        priority = read_table(next_path, columns=["target_id", "priority"]).set_index("target_id")["priority"]
+        columns["priority"] = plain(catalogue["target_id"].map(priority), 5)
+        facts = [*facts, {"name": "priority", "unit": "", "description": "next best to grade: the larger the sooner"}]
+    columns["picture"] = [places.get(target_id) for target_id in catalogue["target_id"]]
+    return {"facts": facts, "columns": columns, "scores": main}
+
+
+def _overview(catalogue, meta, paths, cfg, run):
+    """The page itself."""
+    counts = catalogue["status"].value_counts()
+    metrics = read_table(paths["metrics"]) if paths["metrics"] else None
+    return page_template(paths["template"]).render(
+        run=run,
+        n=len(catalogue),
+        counts=[(status, int(n), STATUS[status]) for status, n in counts.items()],
+        meta=meta,
+        listed=int(catalogue["listed"].sum()) if "listed" in catalogue else 0,
+        simulated=cfg["release"].lower().startswith("simulated"),
+        heads=heads_table(metrics) if metrics is not None and len(metrics) else None,
+        no_heads=read_meta(paths["metrics"])["reason"] if paths["metrics"] else "",
+        ablation=ablation_rows(paths["ablation"]) if paths["ablation"] else [],
+        figures=cfg["figures"],
+        links=cfg["links"],
+        timing=timing(cfg["benchmarks"], len(catalogue)),
+        scripts=[name for name in (Path(path).name for path in paths["scripts"]) if name.endswith(".js")],
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )

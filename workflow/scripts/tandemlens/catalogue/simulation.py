@@ -10,7 +10,7 @@ from tandemlens.base.samples import CLASSES
 from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue import figures, truth_figures
-from tandemlens.catalogue.page import page_template
+from tandemlens.catalogue.template import page_template
 from tandemlens.image.segment import open_images
 
 
