@@ -84,7 +84,7 @@ def digest_of_files(files):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def job_facts(rule, started, *, inputs=(), read=None, wildcards=None, code=None, settings=None):
+def job_facts(rule, started, outputs, *, inputs=(), read=None, wildcards=None, code=None, settings=None):
     """What a job says in the sidecars of all its products.
 
     Parameters
@@ -92,6 +92,8 @@ def job_facts(rule, started, *, inputs=(), read=None, wildcards=None, code=None,
     rule : str
     started : float
         Unix time at which the job began, s.
+    outputs : iterable of str
+        All its products.
     inputs : iterable of str
         Files and folders that it was given; those that do not exist are left out.
     read : dict of str, optional
@@ -108,6 +110,7 @@ def job_facts(rule, started, *, inputs=(), read=None, wildcards=None, code=None,
     return {
         "rule": rule,
         "wildcards": wildcards or {},
+        "outputs": list(map(str, outputs)),
         "code": code,
         "commit": _git_state(),
         "settings": settings,
