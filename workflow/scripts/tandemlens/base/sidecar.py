@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def digest_of_files(files):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def job_facts(rule, started, outputs, *, inputs=(), read=None, wildcards=None, code=None, settings=None):
+def job_facts(rule, started, outputs, inputs, wildcards=None, code=None, settings=None):
     """What a job says in the sidecars of all its products.
 
     Parameters
@@ -94,10 +95,8 @@ def job_facts(rule, started, outputs, *, inputs=(), read=None, wildcards=None, c
         Unix time at which the job began, s.
     outputs : iterable of str
         All its products.
-    inputs : iterable of str
-        Files and folders that it was given; those that do not exist are left out.
-    read : dict of str, optional
-        Path -> SHA-256 of what it found and read by itself, as the answers of services.
+    inputs : dict of str
+        Path -> digest (`digest_of`) of every file and folder that it read, answers of services among them.
     wildcards, code, settings : dict, optional
         Wildcards, parameter ``code`` and parameter ``cfg`` of the rule.
 
@@ -105,8 +104,6 @@ def job_facts(rule, started, outputs, *, inputs=(), read=None, wildcards=None, c
     -------
     dict
     """
-    known = dict(read or {})
-    known |= {str(p): digest_of(p) for p in inputs if str(p) not in known and Path(p).exists()}
     return {
         "rule": rule,
         "wildcards": wildcards or {},
@@ -114,7 +111,7 @@ def job_facts(rule, started, outputs, *, inputs=(), read=None, wildcards=None, c
         "code": code,
         "commit": _git_state(),
         "settings": settings,
-        "inputs": known,
+        "inputs": inputs,
         "versions": _versions(),
         "python": platform.python_version(),
         "host_class": f"{platform.system()} {platform.machine()}",
@@ -203,6 +200,7 @@ def _seal(facts):
     return hashlib.sha256(_text(facts).encode()).hexdigest()
 
 
+@cache
 def _git_state():
     root = Path(__file__).parents[4]
     try:
@@ -220,6 +218,7 @@ def _device():
     return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
 
 
+@cache
 def _versions():
     out = {}
     for name in _PACKAGES:

@@ -86,7 +86,8 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
         write_table(path, frame, COLUMNS)
         if dropped is not None:
             write_text(path.with_suffix(".dropped.csv"), dropped.to_csv(index=False))
-        write_sidecar(path, job_facts("plan", started, [path], inputs=files, code=code, settings=asked))
+        facts = job_facts("plan", started, [path], {str(file): sha256(file) for file in files}, None, code, asked)
+        write_sidecar(path, facts)
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
     return shards
 
