@@ -16,8 +16,18 @@ rule catalogue:
         fusion=f"{RESULTS}/models/fusion" if LEARNS else [],
     output:
         parquet=f"{RESULTS}/catalogue/candidates.parquet",
-        fits=f"{RESULTS}/catalogue/candidates.fits",
-        csv=f"{RESULTS}/catalogue/candidates.csv",
+        fits=report(
+            f"{RESULTS}/catalogue/candidates.fits",
+            caption="../report/catalogue.rst",
+            category="Candidates",
+            labels={"result": "Ranked catalogue", "format": "FITS"},
+        ),
+        csv=report(
+            f"{RESULTS}/catalogue/candidates.csv",
+            caption="../report/catalogue.rst",
+            category="Candidates",
+            labels={"result": "Ranked catalogue", "format": "CSV"},
+        ),
     log:
         f"{RESULTS}/logs/catalogue.log",
     benchmark:
@@ -64,7 +74,12 @@ rule report:
         photometry=per_shard("photometry.parquet"),
         template="workflow/report/page.html.j2",
     output:
-        f"{RESULTS}/report/index.html",
+        report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="Candidates",
+            labels={"result": "Inspection page", "format": "HTML"},
+        ),
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:
@@ -94,7 +109,12 @@ rule simulation:
         expected=f"{RESULTS}/catalogue/expected.parquet" if CAN_EXPECT else [],
         template="workflow/report/simulation.html.j2",
     output:
-        f"{RESULTS}/report/simulation.html",
+        report(
+            f"{RESULTS}/report/simulation.html",
+            caption="../report/simulation.rst",
+            category="Simulation",
+            labels={"result": "What was simulated", "format": "HTML"},
+        ),
     log:
         f"{RESULTS}/logs/simulation.log",
     benchmark:

@@ -4,8 +4,7 @@ import argparse
 import sys
 
 from tandemlens.base.errors import TandemlensError
-from tandemlens.base.lineage import places_of
-from tandemlens.catalogue.trail import find_row, row_lineage
+from tandemlens.catalogue.trail import find_row, places_of, row_lineage
 from tandemlens.catalogue.verify import verify_lineage, verify_run
 
 if __name__ == "__main__":

@@ -3,11 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tandemlens.base.config import load_schema, load_yaml, validate_settings
 from tandemlens.base.errors import InputError
 from tandemlens.base.sidecar import read_sidecar, sidecar_of
-
-_SCHEMA = Path(__file__).parents[4] / "config/schemas/config.schema.yaml"
 
 
 @dataclass
@@ -56,26 +53,6 @@ class Places:
         """Whether a path is a product of the run, which must have a sidecar, and no answer and no file it was given."""
         path = Path(path)
         return path.is_relative_to(self.results) and not path.is_relative_to(self.cache)
-
-
-def places_of(configfile):
-    """Places of the run that a file of settings describes.
-
-    Parameters
-    ----------
-    configfile : str or Path
-
-    Returns
-    -------
-    Places
-
-    Raises
-    ------
-    SettingsError
-        If the settings are refused.
-    """
-    settings = validate_settings(load_yaml(configfile), load_schema(_SCHEMA))
-    return Places(settings["results"], settings["fetch"]["cache"])
 
 
 def trace_back(ends, places, siblings=False, follow=lambda facts, path: True):

@@ -6,14 +6,36 @@ import math
 import re
 from pathlib import Path
 
+from tandemlens.base.config import load_schema, load_yaml, validate_settings
 from tandemlens.base.errors import InputError
-from tandemlens.base.lineage import Lineage, trace_back
+from tandemlens.base.lineage import Lineage, Places, trace_back
 from tandemlens.base.sidecar import code_version
 from tandemlens.base.tables import read_table
 
+_SCHEMA = Path(__file__).parents[4] / "config/schemas/config.schema.yaml"
 #: facts of the row in the first line of its trail
 _SHOWN = ("rank", "status", "fused", "probability", "p_chance", "shard")
 _MOST_NAMED = 5
+
+
+def places_of(configfile):
+    """Places of the run that a file of settings describes.
+
+    Parameters
+    ----------
+    configfile : str or Path
+
+    Returns
+    -------
+    tandemlens.base.lineage.Places
+
+    Raises
+    ------
+    SettingsError
+        If the settings are refused.
+    """
+    settings = validate_settings(load_yaml(configfile), load_schema(_SCHEMA))
+    return Places(settings["results"], settings["fetch"]["cache"])
 
 
 def find_row(places, target):
