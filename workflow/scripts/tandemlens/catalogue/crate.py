@@ -118,10 +118,11 @@ class _Crate:
         root["mentions"] = [run, *actions]
         root["mainEntity"] = workflow
         self._describe_root(root, run, agents)
-        return self._crate.metadata.generate()
+        made = self._crate.metadata.generate()
+        return {**made, "@graph": [_compact(entity) for entity in made["@graph"]]}
 
-    def _add(self, name, kind, **properties):
-        return self._crate.add(ContextEntity(self._crate, name, properties={"@type": kind, **properties}))
+    def _add(self, key, kind, **properties):
+        return self._crate.add(ContextEntity(self._crate, key, properties={"@type": kind, **properties}))
 
     def _shards(self):
         """Data sets that stand for the shards of a large run, and for all shards of a sample."""
@@ -151,16 +152,16 @@ class _Crate:
         parts = [self._file(f"{name}/{n}", f"{path}/{n}", digest) for n, digest in facts["files"].items()]
         return self._data_set(f"{name}/", name, description=told, sha256=facts["sha256"], hasPart=parts)
 
-    def _file(self, name, path, digest, **properties):
-        suffix = Path(name).suffix
-        known = _FORMATS.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        properties = {"name": name, "sha256": digest, "encodingFormat": known, **properties}
+    def _file(self, key, path, digest, **properties):
+        suffix = Path(key).suffix
+        known = _FORMATS.get(suffix) or mimetypes.guess_type(key)[0] or "application/octet-stream"
+        properties = {"name": key, "sha256": digest, "encodingFormat": known, **properties}
         if Path(path).is_file():
             properties["contentSize"] = str(Path(path).stat().st_size)
-        return self._crate.add(File(self._crate, dest_path=name, properties=properties))
+        return self._crate.add(File(self._crate, dest_path=key, properties=properties))
 
-    def _data_set(self, name, title, **properties):
-        return self._crate.add(Dataset(self._crate, dest_path=name, properties={"name": title, **properties}))
+    def _data_set(self, key, name, **properties):
+        return self._crate.add(Dataset(self._crate, dest_path=key, properties={"name": name, **properties}))
 
     def _given(self, path):
         """A file that lies outside the crate, named by its digest (RFC 6920)."""
@@ -184,13 +185,15 @@ class _Crate:
         )
         name = str(Path(code_path).relative_to(self._places.results) / "Snakefile")
         commits = {f["commit"]["id"] for f in self._lineage.facts.values() if f and f["commit"]["id"]}
-        workflow = self._file(name, f"{code_path}/Snakefile", sha256_of(f"{code_path}/Snakefile"))
-        workflow["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
-        workflow["name"] = "tandemlens"
-        workflow["description"] = "The workflow that made this run, as it was when the crate was written"
-        workflow["version"] = ", ".join(sorted(commits)) or "unknown"
-        workflow["programmingLanguage"] = language
-        return workflow
+        workflow = {
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+            "name": "tandemlens",
+            "description": "The workflow that made this run, as it was when the crate was written",
+            "version": ", ".join(sorted(commits)) or "unknown",
+            "programmingLanguage": language,
+        }
+        path = f"{code_path}/Snakefile"
+        return self._file(name, path, sha256_of(path), **workflow)
 
     def _jobs(self):
         """Rule, name, and sidecars of the products of every job; of all jobs of a rule and sample in a large run."""
@@ -218,7 +221,7 @@ class _Crate:
         start = min(f["started"] for f in facts)
         end = max(datetime.fromisoformat(f["started"]) + timedelta(seconds=f["seconds"]) for f in facts)
         machines = sorted({f"{f['device']} of {f['host_class']}" for f in facts})
-        more = {"agent": agents[0] if len(agents) == 1 else agents} if agents else {}
+        more = {"agent": agents} if agents else {}
         return self._add(
             key,
             "CreateAction",
@@ -280,7 +283,9 @@ class _Crate:
             "Each product has a sidecar *.prov.json: its digest, the job, its inputs, settings, code and software."
         )
         root["datePublished"] = run["endTime"]
-        root["license"] = self._cfg["licence"] or "not stated: ask those who made the run"
+        licence = self._cfg["licence"] or "not stated: ask those who made the run"
+        is_url = licence.startswith(("http://", "https://"))
+        root["license"] = self._add(licence, "CreativeWork", name=licence) if is_url else licence
         if agents:
             root["author"] = agents
         names = {**_PROFILES, _WORKFLOW_CRATE: "Workflow RO-Crate"}
@@ -289,3 +294,8 @@ class _Crate:
         ]
         about = self._crate.metadata
         about["conformsTo"] = [{"@id": about.profile}, {"@id": _WORKFLOW_CRATE}]
+
+
+def _compact(entity):
+    """A list of one thing is that thing, as RO-Crate recommends."""
+    return {key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in entity.items()}
