@@ -5,8 +5,11 @@
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
+# make trace  prints what TARGET (target_id, name or rank) was made from, back to the answers of services
+# make verify recomputes the digest of every file of the run, or of what TARGET was made from
 CONFIG ?= config/config.yaml
 DATA ?=
+TARGET ?=
 CORES ?= 2
 NO_SKIPS ?= 0
 PYTHON ?= python3
@@ -16,7 +19,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz faults lint why manual clean
+.PHONY: setup run demo-fetch test fuzz faults lint why trace verify manual clean
 
 setup: $(VENV)/.complete
 
@@ -38,6 +41,12 @@ demo-fetch: setup
 
 why: setup
 	$(VENV)/bin/python workflow/scripts/why.py $(SELECT)
+
+trace: setup
+	@$(VENV)/bin/python workflow/scripts/trail.py --configfile $(CONFIG) "$(TARGET)"
+
+verify: setup
+	@$(VENV)/bin/python workflow/scripts/verify.py --configfile $(CONFIG) $(if $(TARGET),"$(TARGET)")
 
 manual: setup
 	$(VENV)/bin/python workflow/scripts/manual.py

@@ -4,6 +4,9 @@ if "samples" not in config:
     configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/fetch.smk"
@@ -23,21 +26,28 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/page.smk"
 
 
+#: what the run is for
+ENDS = [
+    f"{RESULTS}/catalogue/candidates.parquet",
+    f"{RESULTS}/catalogue/coverage.parquet",
+    f"{RESULTS}/report/index.html",
+    *[f"{RESULTS}/report/simulation.html"] * bool(SIMULATED),
+    *[f"{RESULTS}/report/evaluation.html"] * LEARNS,
+    *[f"{RESULTS}/catalogue/expected.parquet"] * CAN_EXPECT,
+    *per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
+    f"{RESULTS}/report/cards/colour.md",
+    *[f"{RESULTS}/catalogue/hats"] * SETTINGS["catalogue"]["hats"],
+    *[f"{RESULTS}/catalogue/graders.parquet"] * bool(GRADE_FILES),
+    *[f"{RESULTS}/catalogue/next_to_grade.parquet"] * SETTINGS["grades"]["next"],
+]
+
+
+include: "workflow/rules/provenance.smk"
+
+
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/catalogue/candidates.parquet",
-        f"{RESULTS}/catalogue/coverage.parquet",
-        [f"{RESULTS}/catalogue/hats"] if SETTINGS["catalogue"]["hats"] else [],
-        f"{RESULTS}/report/index.html",
-        [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
-        [f"{RESULTS}/report/evaluation.html"] if LEARNS else [],
-        [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],
-        [f"{RESULTS}/catalogue/graders.parquet"] if GRADE_FILES else [],
-        (
-            [f"{RESULTS}/catalogue/next_to_grade.parquet"]
-            if SETTINGS["grades"]["next"]
-            else []
-        ),
-        per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
+        ENDS,
+        f"{RESULTS}/ro-crate-metadata.json",
     localrule: True

@@ -1,9 +1,9 @@
 """Changed inputs are set aside, stale locks go, errors of the machine are told from those of a target."""
 
 import errno
-import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -11,13 +11,18 @@ from places import ROOT
 from tandemlens.base.atomic import sha256
 from tandemlens.base.errors import DataError, InputError, of_the_machine
 from tandemlens.base.intact import intact_inputs
+from tandemlens.base.sidecar import job_facts, write_sidecar
 from tandemlens.base.stage import run_targets
 
 
 def product(path, text="whole"):
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    path.with_name(path.name + ".prov.json").write_text(json.dumps({"sha256": sha256(path)}))
+    return made(path)
+
+
+def made(path):
+    write_sidecar(path, job_facts("a_rule", time.time(), [path], {}))
     return path
 
 
@@ -37,8 +42,11 @@ def test_a_changed_file_is_set_aside_by_name(tmp_path):
 
 
 def test_a_folder_goes_as_a_whole_and_all_are_named(tmp_path):
-    weights = product(tmp_path / "model/weights.bin")
-    product(tmp_path / "model/model.json")
+    weights = tmp_path / "model/weights.bin"
+    weights.parent.mkdir()
+    weights.write_text("whole")
+    (tmp_path / "model/model.json").write_text("{}")
+    made(weights.parent)
     other = product(tmp_path / "b.h5")
     weights.write_text("x")
     other.write_text("y")

@@ -323,6 +323,43 @@ def pretrain_files():
     return [path for path in named if path]
 
 
+def painted_systems(sample):
+    return per_shard("systems.parquet", sample) if sample in SIMULATED else []
+
+
+def card_heads():
+    """What the cards say of every head, and of the fusion."""
+    heads = {
+        h.name: {
+            "score": h.score,
+            "kind": h.kind,
+            "fused": h.fused,
+            "settings": head_settings(h),
+        }
+        for h in HEADS
+    }
+    fusion = {"score": "fused", "kind": "log_odds", "fused": True}
+    return (
+        {**heads, "fusion": {**fusion, "settings": SETTINGS["fusion"]}}
+        if LEARNS
+        else heads
+    )
+
+
+def card_sample(name):
+    """What the cards say of a sample beyond its tables."""
+    settings = SETTINGS["samples"][name.removesuffix(CANVAS)]
+    pixels = settings["pixels"] if name in PIXELS else "survey"
+    return {
+        "pixels": pixels,
+        "release": release_name(SURVEY["release"], pixels),
+        "catalogue": settings["targets"]["catalogue"],
+        "simulate": (
+            used_settings(settings["simulate"]) if name in SIMULATED else None
+        ),
+    }
+
+
 def simulated_shards(name):
     return [path for sample in SIMULATED for path in per_shard(name, sample)]
 

@@ -38,7 +38,12 @@ rule evaluation_page:
         ),
         template="workflow/report/evaluation.html.j2",
     output:
-        f"{RESULTS}/report/evaluation.html",
+        report(
+            f"{RESULTS}/report/evaluation.html",
+            caption="../report/evaluation.rst",
+            category="Evaluation",
+            labels={"result": "What the heads are worth", "format": "HTML"},
+        ),
     log:
         f"{RESULTS}/logs/evaluation_page.log",
     benchmark:

@@ -82,7 +82,12 @@ rule report:
         template="workflow/report/page.html.j2",
         scripts=sorted(map(str, Path("workflow/report/page").iterdir())),
     output:
-        page=f"{RESULTS}/report/index.html",
+        page=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="Candidates",
+            labels={"result": "Inspection page", "format": "HTML"},
+        ),
         data=directory(f"{RESULTS}/report/page"),
     log:
         f"{RESULTS}/logs/report.log",

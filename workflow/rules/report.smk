@@ -28,9 +28,19 @@ rule catalogue:
         grades=f"{RESULTS}/catalogue/grades.parquet" if GRADE_FILES else [],
     output:
         parquet=f"{RESULTS}/catalogue/candidates.parquet",
-        fits=f"{RESULTS}/catalogue/candidates.fits",
+        fits=report(
+            f"{RESULTS}/catalogue/candidates.fits",
+            caption="../report/catalogue.rst",
+            category="Candidates",
+            labels={"result": "Ranked catalogue", "format": "FITS"},
+        ),
         votable=f"{RESULTS}/catalogue/candidates.vot",
-        csv=f"{RESULTS}/catalogue/candidates.csv",
+        csv=report(
+            f"{RESULTS}/catalogue/candidates.csv",
+            caption="../report/catalogue.rst",
+            category="Candidates",
+            labels={"result": "Ranked catalogue", "format": "CSV"},
+        ),
         regions=f"{RESULTS}/catalogue/candidates.reg",
     log:
         f"{RESULTS}/logs/catalogue.log",
@@ -92,7 +102,12 @@ rule simulation:
         expected=f"{RESULTS}/catalogue/expected.parquet" if CAN_EXPECT else [],
         template="workflow/report/simulation.html.j2",
     output:
-        f"{RESULTS}/report/simulation.html",
+        report(
+            f"{RESULTS}/report/simulation.html",
+            caption="../report/simulation.rst",
+            category="Simulation",
+            labels={"result": "What was simulated", "format": "HTML"},
+        ),
     log:
         f"{RESULTS}/logs/simulation.log",
     benchmark:

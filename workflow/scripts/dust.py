@@ -5,7 +5,7 @@ from tandemlens.base.tables import read_table
 from tandemlens.survey.services.dust import dust_shard
 
 with job(snakemake) as progress:
-    dust_shard(
+    progress.read |= dust_shard(
         read_table(snakemake.input.targets),
         snakemake.config["fetch"],
         snakemake.output[0],

@@ -6,7 +6,7 @@ from tandemlens.survey.services.euclid import Euclid
 from tandemlens.survey.services.service import fetch_from
 
 with job(snakemake) as progress:
-    fetch_from(
+    progress.read |= fetch_from(
         Euclid,
         read_table(snakemake.input.targets),
         snakemake.params.cfg,

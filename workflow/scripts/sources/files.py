@@ -5,7 +5,7 @@ from tandemlens.base.tables import read_table
 from tandemlens.survey.cutouts import fetch_shard
 
 with job(snakemake) as progress:
-    fetch_shard(
+    progress.read |= fetch_shard(
         read_table(snakemake.input.targets),
         snakemake.params.cfg,
         snakemake.output.stack,

@@ -6,7 +6,7 @@ from tandemlens.survey.services.mast import Mast
 from tandemlens.survey.services.service import fetch_from
 
 with job(snakemake) as progress:
-    fetch_from(
+    progress.read |= fetch_from(
         Mast,
         read_table(snakemake.input.targets),
         snakemake.params.cfg,

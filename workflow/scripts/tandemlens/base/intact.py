@@ -1,13 +1,9 @@
 """Whether the inputs of a job are what the jobs that made them wrote, by their provenance sidecars."""
 
-import json
 import os
-from pathlib import Path
 
-from tandemlens.base.atomic import sha256
 from tandemlens.base.errors import InputError
-
-SIDECAR = ".prov.json"
+from tandemlens.base.sidecar import digest_of, read_sidecar
 
 
 def intact_inputs(paths):
@@ -19,27 +15,20 @@ def intact_inputs(paths):
     Parameters
     ----------
     paths : iterable of str
-        Files, and folders of files. What has no sidecar is no product and is only hashed.
+        Files, and folders that are one product. What has no sidecar is no product and is only hashed.
 
     Returns
     -------
     dict of str
-        Path of every file that stands for itself -> its SHA-256.
+        Path -> its digest (`tandemlens.base.sidecar.digest_of`), of all that exist.
 
     Raises
     ------
     InputError
         Naming every product that was set aside.
     """
-    digests, damaged = {}, []
-    for path in dict.fromkeys(map(str, paths)):
-        if os.path.isdir(path):
-            if not all(_as_made(file, sha256(file)) for file in _products(path)):
-                damaged.append(path)
-        elif os.path.isfile(path):
-            digests[path] = sha256(path)
-            if not _as_made(path, digests[path]):
-                damaged.append(path)
+    digests = {path: digest_of(path) for path in dict.fromkeys(map(str, paths)) if os.path.exists(path)}
+    damaged = [path for path, digest in digests.items() if not _as_made(path, digest)]
     for path in damaged:
         os.replace(path, f"{path.rstrip('/')}.damaged")
     if damaged:
@@ -50,14 +39,9 @@ def intact_inputs(paths):
     return digests
 
 
-def _products(folder):
-    return [p for p in sorted(Path(folder).iterdir()) if p.is_file() and not p.name.endswith(SIDECAR)]
-
-
 def _as_made(path, digest):
-    """Whether a file has the digest that its sidecar states, or no readable sidecar."""
+    """Whether a product has the digest that its sidecar states, or no readable sidecar."""
     try:
-        stated = json.loads(Path(f"{path}{SIDECAR}").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
+        return read_sidecar(path)["sha256"] == digest
+    except InputError:
         return True
-    return stated == digest

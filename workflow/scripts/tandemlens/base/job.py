@@ -1,25 +1,18 @@
 """Job plumbing of every script: log, progress, one-sentence errors and provenance sidecars."""
 
-import json
 import logging
 import os
-import platform
-import subprocess
 import sys
 import time
 import traceback
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
-from pathlib import Path
 
 from tqdm import tqdm
 
-from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import TandemlensError, of_the_machine
-from tandemlens.base.intact import SIDECAR, intact_inputs
+from tandemlens.base.intact import intact_inputs
 from tandemlens.base.secrets import RedactingFormatter, redact
+from tandemlens.base.sidecar import job_facts, write_sidecar
 
 log = logging.getLogger("tandemlens")
 _PROGRESS_SECONDS = 10.0
@@ -36,16 +29,17 @@ def job(snakemake):
 
     Yields
     ------
-    callable
-        ``progress(done, total)``, which logs at most every 10 s.
+    _Progress
+        ``progress(done, total)`` logs at most every 10 s; ``progress.read`` takes path -> SHA-256 of what the stage
+        reads beside the inputs of its rule.
     """
     started = time.time()
     _start_log(snakemake.log[0] if snakemake.log else os.devnull, snakemake.rule)
+    progress = _Progress(snakemake.rule)
     try:
         inputs = intact_inputs(snakemake.input)
-        yield _progress_logger(snakemake.rule)
-        for output in snakemake.output:
-            write_sidecar(output, snakemake, started, inputs)
+        yield progress
+        _write_sidecars(snakemake, started, {**inputs, **progress.read})
     except Exception as error:
         known = isinstance(error, TandemlensError)
         log.error("%s: %s", snakemake.rule, error if known else f"{type(error).__name__}: {error}")
@@ -55,44 +49,6 @@ def job(snakemake):
         said += "; nothing was recorded of it, so run the same command again once it is mended" * of_the_machine(error)
         sys.exit(redact(f"tandemlens {snakemake.rule}: {said}{where}"))
     log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
-
-
-def write_sidecar(output, snakemake, started, inputs):
-    """Write ``<output>.prov.json``: what made this file from what.
-
-    Parameters
-    ----------
-    output : str or Path
-        An existing product; each file of a folder gets its own sidecar.
-    snakemake : snakemake.script.Snakemake
-    started : float
-        Unix time at which the job began, s.
-    inputs : dict of str
-        Path of every input file -> its SHA-256.
-    """
-    path = Path(output)
-    if path.is_dir():
-        for file in sorted(p for p in path.iterdir() if not p.name.endswith(SIDECAR)):
-            write_sidecar(file, snakemake, started, inputs)
-        return
-    params = dict(snakemake.params.items())
-    facts = {
-        "product": path.name,
-        "sha256": sha256(path),
-        "rule": snakemake.rule,
-        "wildcards": dict(snakemake.wildcards.items()),
-        "code": params.get("code"),
-        "commit": _git_state(),
-        "settings": params.get("cfg"),
-        "inputs": inputs,
-        "versions": _versions(),
-        "python": platform.python_version(),
-        "host_class": f"{platform.system()} {platform.machine()}",
-        "device": _device(),
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 3),
-    }
-    write_text(path.with_name(path.name + SIDECAR), json.dumps(facts, indent=1, sort_keys=True, default=str))
 
 
 def _start_log(path, rule):
@@ -105,47 +61,37 @@ def _start_log(path, rule):
     log.info("%s: start", rule)
 
 
-def _progress_logger(rule):
-    started = time.monotonic()
-    last = [started]
+class _Progress:
+    """What a stage says while it works.
 
-    def progress(done, total):
+    Called as ``progress(done, total)``, it logs at most every 10 s. `read` takes path -> SHA-256 of files that the
+    stage found by itself, for its sidecars.
+    """
+
+    def __init__(self, rule):
+        self._rule = rule
+        self._started = self._last = time.monotonic()
+        self.read = {}
+
+    def __call__(self, done, total):
         now = time.monotonic()
-        if now - last[0] >= _PROGRESS_SECONDS or done == total:
-            last[0] = now
-            log.info("%s: %d of %d", rule, done, total)
+        if now - self._last >= _PROGRESS_SECONDS or done == total:
+            self._last = now
+            log.info("%s: %d of %d", self._rule, done, total)
             # a line of its own each time: jobs that run side by side would write over each other's bar
-            print(tqdm.format_meter(done, total, now - started, ncols=79, prefix=rule), file=sys.stderr)
-
-    return progress
+            print(tqdm.format_meter(done, total, now - self._started, ncols=79, prefix=self._rule), file=sys.stderr)
 
 
-@cache
-def _git_state():
-    root = Path(__file__).parents[4]
-    try:
-        run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 20}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], **run).stdout.strip())
-    except (OSError, subprocess.SubprocessError):
-        return {"id": None, "dirty": None}
-    return {"id": commit, "dirty": dirty}
-
-
-def _device():
-    """What the job computed on, without importing torch where it did not."""
-    torch = sys.modules.get("torch")
-    return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
-
-
-@cache
-def _versions():
-    wanted = ("numpy", "scipy", "pandas", "pyarrow", "astropy", "photutils", "sep", "h5py", "snakemake")
-    wanted += ("scikit-learn", "xgboost", "xgboost-cpu", "torch", "timm")
-    out = {}
-    for name in wanted:
-        try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            out[name] = None
-    return out
+def _write_sidecars(snakemake, started, inputs):
+    params = dict(snakemake.params.items())
+    facts = job_facts(
+        snakemake.rule,
+        started,
+        snakemake.output,
+        inputs,
+        wildcards=dict(snakemake.wildcards.items()),
+        code=params.get("code"),
+        settings=params.get("cfg"),
+    )
+    for output in snakemake.output:
+        write_sidecar(output, facts)

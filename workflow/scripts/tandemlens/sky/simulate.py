@@ -62,7 +62,7 @@ def render_shard(targets, cfg, seds, outputs, progress):
 
     with write_stack(outputs["stack"], cfg["bands"], (telescope.side, telescope.side), telescope.psf_size) as stack:
         status = shard.run(stack, open_canvas, observe, progress)
-    facts = {"bytes": 0, "sha256": "", "tries": 0, "psf_source": "survey", "n_psf_stars": 0}
+    facts = {"bytes": 0, "sha256": "", "files": "[]", "tries": 0, "psf_source": "survey", "n_psf_stars": 0}
     facts |= {"psf_quality": np.nan, "noise_ratio": np.nan}
     rows = [
         {"target_id": row.target_id, "band": band, "status": row.status, "reason": row.reason, **facts}

@@ -4,6 +4,7 @@ A source (`tandemlens.survey.services`) says for each target which files hold it
 to say beyond the survey file. Units, variance, mask, PSF and sky are then the same for all.
 """
 
+import json
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,11 @@ def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, wor
         Brings the files of a target; None where the survey file names them.
     workers : int
         Targets that the source works on at a time.
+
+    Returns
+    -------
+    dict of str
+        File that was read -> SHA-256.
     """
     reader = CutoutReader(cfg["survey"], cfg["bands"], cfg["data"], cfg["size_arcsec"])
     rows = []
@@ -75,9 +81,11 @@ def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, wor
                 if target_outcome([(f["status"], f["reason"]) for f in facts])[0] == "ok":
                     stack.append(target["target_id"], cutout)
                 progress(index + 1, len(targets))
+        read = reader.read
     finally:
         reader.close()
     write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
+    return read
 
 
 def _ahead(source, targets, workers):
@@ -130,6 +138,7 @@ class CutoutReader:
         self._bands = tuple(bands)
         self._survey, self._size = survey, size_arcsec
         self._specs = {}
+        self._read = {}
         self._stated = {band: {layer: band_section(survey, band, layer) for layer in _LAYERS} for band in bands}
         self.side = max(1, round(size_arcsec / survey["pixel_scale"]))
         self._fields = {}
@@ -137,6 +146,12 @@ class CutoutReader:
     def close(self):
         """Close the files."""
         self._files.close()
+
+    @property
+    def read(self):
+        """SHA-256 of every file that was read, by its path."""
+        paths = sorted({path for paths in self._read.values() for path in paths})
+        return {str(path): self._files.digest(path)[1] for path in paths}
 
     def cutout(self, target, found=None):
         """All bands of one target.
@@ -177,6 +192,7 @@ class CutoutReader:
                     raise
                 log.exception("%s %s: unforeseen error", target["target_id"], band)
                 row.update(status="stage_failed", reason=redact(f"{band}: {type(error).__name__}: {error}"))
+            row["files"] = json.dumps([str(path) for path in self._read.get((target["target_id"], band), ())])
             facts.append(row)
         return self._stack(parts), facts
 
@@ -238,7 +254,10 @@ class CutoutReader:
         spec = self._specs[band][name]
         if "file" not in spec:
             raise DataError("fetch_failed", f"{band}: the survey names no {name}.file; add it to the survey file")
-        return self._files.layer(spec, band, target["name"], int(target["source_row"]))
+        layer = self._files.layer(spec, band, target["name"], int(target["source_row"]))
+        read = self._read.setdefault((target["target_id"], band), {})
+        read |= dict.fromkeys([layer.path, *filter(None, [layer.head])])
+        return layer
 
     def _wcs(self, image, spec, target):
         if spec.get("wcs", "file") == "file":

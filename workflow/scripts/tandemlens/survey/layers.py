@@ -172,6 +172,7 @@ class Layer:
 
     def __init__(self, band, path, hdu, plane, head, pixels):
         self._band, self.path, self._pixels, self._plane = band, path, pixels, plane
+        self.head = head
         shape = hdu.shape
         if len(shape) == 3 and plane is None and shape[0] == 1:
             self._plane, plane = 0, 0

@@ -6,11 +6,13 @@ Rules take the digest of their shard's rows as a parameter, so that changing one
 import hashlib
 import json
 import logging
+import time
 from pathlib import Path
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.columns.targets import COLUMNS
 from tandemlens.base.errors import SettingsError
+from tandemlens.base.sidecar import job_facts, sidecar_of, write_sidecar
 from tandemlens.base.tables import write_table
 from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.lenscat import read_lenscat
@@ -53,14 +55,16 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     SettingsError
         If the catalogue is not there, or holds no row, or no target has a cluster behind it.
     """
-    path = Path(path)
+    started, path = time.time(), Path(path)
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
         return json.loads(cache.read_text())["shards"]
     settings = at_hand(settings, fetch)
     clusters = [at_hand(_plain(name), fetch) for name in settings.get("lens_clusters", ())]
-    key = _key({**settings, "twins": list(classes), "tandems": tandems}, [settings, *clusters, tandems], code)
-    if cache.is_file() and path.is_file():
+    asked = {**settings, "twins": list(classes), "tandems": tandems}
+    files = _files(settings, *clusters, tandems)
+    key = _key(asked, files, code)
+    if cache.is_file() and path.is_file() and sidecar_of(path).is_file():
         stored = json.loads(cache.read_text())
         if stored["key"] == key:
             return stored["shards"]
@@ -82,6 +86,8 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
         write_table(path, frame, COLUMNS)
         if dropped is not None:
             write_text(path.with_suffix(".dropped.csv"), dropped.to_csv(index=False))
+        facts = job_facts("plan", started, [path], {str(file): sha256(file) for file in files}, None, code, asked)
+        write_sidecar(path, facts)
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
     return shards
 
@@ -117,10 +123,14 @@ def _with_tandems(frame, name, tandems):
     return kept.reset_index(drop=True)
 
 
-def _key(settings, sections, code):
+def _files(*sections):
     files = [section["catalogue"] for section in sections if section and section["catalogue"]]
     for file in files:
         if not Path(file).is_file():
             raise SettingsError(f"target catalogue {file} does not exist; check targets.catalogue and DATA")
+    return files
+
+
+def _key(settings, files, code):
     text = json.dumps([settings, code, [sha256(file) for file in files]], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,7 @@ COLUMNS = [
     Column("reason", "str", "", "one sentence with the values that led to the status, empty if ok"),
     Column("bytes", "int64", "byte", "size of the source file; 0 if there is none", 0),
     Column("sha256", "str", "", "SHA-256 of the source file, empty if there is none"),
+    Column("files", "str", "", "JSON list of the files that were read for the band"),
     Column("release", "str", "", "data release that the pixels come from; begins with simulated if they are"),
     Column("psf_fwhm", "float64", "arcsec", "full width at half maximum of the PSF; NaN if unusable", 0),
     Column("tries", "int32", "", "requests that the band's answers took; 0 from files and from the cache", 0),

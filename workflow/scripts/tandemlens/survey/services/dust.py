@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from astropy.coordinates import SkyCoord
 
+from tandemlens.base.atomic import sha256
 from tandemlens.base.columns.dust import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.tables import write_table
@@ -39,6 +40,11 @@ def dust_shard(targets, settings, table_path, progress):
     table_path : str
         Product: dust.parquet, one row a target.
     progress : callable
+
+    Returns
+    -------
+    dict of str
+        File of an answer -> SHA-256.
     """
     client = Client(settings)
     records, rows = targets.to_dict("records"), []
@@ -47,6 +53,7 @@ def dust_shard(targets, settings, table_path, progress):
             rows.append({"target_id": target["target_id"], **answer})
             progress(len(rows), len(records))
     write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
+    return {row["file"]: sha256(row["file"]) for row in rows if row["file"]}
 
 
 def ask_ebv(client, target):
@@ -60,8 +67,10 @@ def ask_ebv(client, target):
 
     Returns
     -------
-    float, mag
+    ebv : float, mag
         Of Schlegel, Finkbeiner & Davis (1998).
+    path : Path
+        The answer.
 
     Raises
     ------
@@ -78,15 +87,16 @@ def ask_ebv(client, target):
             suffix=".xml",
         )
     )
-    return _read(answer.path, ra, dec)
+    return _read(answer.path, ra, dec), answer.path
 
 
 def _row(client, target):
-    row = {"ebv": np.nan, "ebv_source": "none", "status": "ok", "reason": ""}
+    row = {"ebv": np.nan, "ebv_source": "none", "status": "ok", "reason": "", "file": ""}
     if np.isfinite(target["ebv"]):
         return row
     try:
-        return row | {"ebv": ask_ebv(client, target), "ebv_source": "service"}
+        ebv, path = ask_ebv(client, target)
+        return row | {"ebv": ebv, "ebv_source": "service", "file": str(path)}
     except DataError as error:
         return row | {"status": error.status, "reason": str(error)}
 

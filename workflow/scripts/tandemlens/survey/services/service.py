@@ -147,6 +147,11 @@ def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress
         As for `tandemlens.survey.cutouts.fetch_shard`.
     settings : dict
         Section ``fetch`` of the settings: patience and politeness, which change no pixel.
+
+    Returns
+    -------
+    dict of str
+        File that was read -> SHA-256.
     """
     survey = cfg["survey"]
     connections = min(survey["service"]["connections"], settings["connections"])
@@ -154,7 +159,7 @@ def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress
     source = service(client, survey, cfg["bands"], cfg["size_arcsec"], targets)
     workers = _TARGETS_PER_CONNECTION * connections * len(service.hosts)
     try:
-        fetch_shard(targets, cfg, stack_path, table_path, progress, source, workers)
+        return fetch_shard(targets, cfg, stack_path, table_path, progress, source, workers)
     finally:
         told = ", ".join(f"{name} {count}" for name, count in client.counts.items())
         log.info("%s: %s", service.__name__, told)

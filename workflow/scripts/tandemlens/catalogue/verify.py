@@ -1,0 +1,92 @@
+"""Whether the files of a run are still those that its sidecars speak of."""
+
+from functools import cache
+from pathlib import Path
+
+from tandemlens.base.errors import InputError
+from tandemlens.base.lineage import trace_back
+from tandemlens.base.sidecar import digest_of, digest_of_files, files_of, sidecar_of
+
+
+def verify_run(places):
+    """Recompute the digest of every file of a run.
+
+    Parameters
+    ----------
+    places : tandemlens.base.lineage.Places
+
+    Returns
+    -------
+    n : int
+        Files that were looked at.
+    faults : list of str
+        One line a file that no longer matches, which begins with its path.
+
+    Raises
+    ------
+    InputError
+        If the run has no crate, which says what belongs to it.
+    """
+    if not sidecar_of(places.crate).is_file():
+        raise InputError(f"there is no {places.crate} with its sidecar, so the run is not finished; run it to its end")
+    return verify_lineage(trace_back([places.crate], places, siblings=True))
+
+
+def verify_lineage(lineage):
+    """Recompute the digests of the files of a lineage.
+
+    Parameters
+    ----------
+    lineage : tandemlens.base.lineage.Lineage
+
+    Returns
+    -------
+    n, faults
+        As of `verify_run`.
+    """
+    present = cache(_present)
+    faults = [*lineage.problems.values()]
+    spoiled, n = set(lineage.problems), 0
+    for path, facts in lineage.facts.items():
+        if path in lineage.problems:
+            continue
+        files, found = present(path)
+        n += len(files) if files else 1
+        if found != lineage.digests[path]:
+            spoiled.add(path)
+            faults += _faults(path, facts, files, found, lineage.digests[path])
+    for path, facts in lineage.facts.items():
+        for given, digest in (facts or {}).get("inputs", {}).items():
+            # what is spoiled is told already; here it is whole, and another than that which the product is made from
+            if given in lineage.facts and given not in spoiled and lineage.digests[given] != digest:
+                faults.append(f"{path}: made from another {given}, whose sha256 was {digest}; run again")
+    return n, faults
+
+
+def _present(path):
+    """Files of a folder, None for a file; and the digest, None where there is nothing."""
+    if Path(path).is_dir():
+        files = files_of(path)
+        return files, digest_of_files(files)
+    return None, digest_of(path) if Path(path).is_file() else None
+
+
+def _faults(path, facts, files, found, wanted):
+    if found is None:
+        return [f"{path}: gone; its sha256 was {wanted}"]
+    if files is None or not facts or "files" not in facts:
+        return [f"{path}: sha256 is {found} and was {wanted}"]
+    kept = facts["files"]
+    names = sorted(kept.keys() | files.keys())
+    return [
+        f"{path}/{name}: "
+        + (
+            f"gone; its sha256 was {kept[name]}"
+            if name not in files
+            else f"not there when {path} was made"
+            if name not in kept
+            else f"sha256 is {files[name]} and was {kept[name]}"
+        )
+        for name in names
+        if kept.get(name) != files.get(name)
+    ]
