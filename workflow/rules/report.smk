@@ -24,6 +24,9 @@ rule catalogue:
         f"{RESULTS}/benchmarks/catalogue.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(20, 0.05),
     params:
         code=code("catalogue"),
         cfg={
@@ -48,6 +51,9 @@ rule coverage:
         f"{RESULTS}/benchmarks/coverage.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(20, 2),
     params:
         code=code("coverage_maps"),
         cfg={"bands": BANDS, "maps": [*BANDS, "all"]},
@@ -71,6 +77,9 @@ rule report:
         f"{RESULTS}/benchmarks/report.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1500, 0.01),
+        runtime=minutes(30, 0.05),
     params:
         code=code("report"),
         cfg={
@@ -101,6 +110,9 @@ rule simulation:
         f"{RESULTS}/benchmarks/simulation.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1500, 0.01),
+        runtime=minutes(20, 0.1),
     params:
         code=code("simulation"),
         cfg={

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.columns.targets import COLUMNS
@@ -16,13 +17,28 @@ from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.lenscat import read_lenscat
 from tandemlens.survey.services.vizier import at_hand
 from tandemlens.survey.tandems import find_tandems
-from tandemlens.survey.targets import add_twins, clean_targets, shard_digests
+from tandemlens.survey.targets import add_twins, clean_targets, shard_digests, shard_sizes
 
 log = logging.getLogger("tandemlens")
 
 
+class Shard(NamedTuple):
+    """What the plan knows of a shard.
+
+    Parameters
+    ----------
+    digest : str
+        Of its rows.
+    systems : int
+        How many these are.
+    """
+
+    digest: str
+    systems: int
+
+
 def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None):
-    """Shards of a sample with the digest of their rows, cached beside the cleaned table.
+    """Shards of a sample with digest and number of their rows, cached beside the cleaned table.
 
     Parameters
     ----------
@@ -45,8 +61,8 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
 
     Returns
     -------
-    dict
-        shard -> digest of its rows with status ok.
+    dict of Shard
+        shard -> digest and number of its rows with status ok.
 
     Raises
     ------
@@ -56,14 +72,14 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     path = Path(path)
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
-        return json.loads(cache.read_text())["shards"]
+        return _shards(json.loads(cache.read_text()))
     settings = at_hand(settings, fetch)
     clusters = [at_hand(_plain(name), fetch) for name in settings.get("lens_clusters", ())]
     key = _key({**settings, "twins": list(classes), "tandems": tandems}, [settings, *clusters, tandems], code)
     if cache.is_file() and path.is_file():
         stored = json.loads(cache.read_text())
         if stored["key"] == key:
-            return stored["shards"]
+            return _shards(stored)
     raw, dropped = _read(settings, clusters)
     if raw.empty:
         raise SettingsError(f"target catalogue {settings['catalogue']} holds no row; give at least one target")
@@ -77,13 +93,18 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
             )
         frame = _with_tandems(frame, settings["catalogue"], tandems)
     frame = add_twins(frame, classes)
-    shards = shard_digests(frame)
+    sizes = shard_sizes(frame)
+    shards = {name: Shard(digest, sizes[name]) for name, digest in shard_digests(frame).items()}
     if write:
         write_table(path, frame, COLUMNS)
         if dropped is not None:
             write_text(path.with_suffix(".dropped.csv"), dropped.to_csv(index=False))
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
     return shards
+
+
+def _shards(stored):
+    return {name: Shard(*facts) for name, facts in stored["shards"].items()}
 
 
 def _read(settings, clusters):
