@@ -2,8 +2,27 @@
 
 import hashlib
 import os
-from contextlib import contextmanager
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+_scratch = None
+
+
+def use_scratch(folder):
+    """Have products written in a folder of this machine first and moved whole to their place.
+
+    A stack is written in many small steps, each of which a file system that many machines share answers slowly; the
+    move is one copy from end to end.
+
+    Parameters
+    ----------
+    folder : str or Path or None
+        None writes beside the product, as is right where it lies on a disk of this machine.
+    """
+    global _scratch
+    _scratch = folder
 
 
 @contextmanager
@@ -18,13 +37,20 @@ def atomic_path(path):
     Yields
     ------
     Path
-        The name to write to, with the same suffixes as `path`; removed if the block raises.
+        The name to write to, with the same suffixes as `path`, or on the scratch folder of `use_scratch`; removed if
+        the block raises.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        yield temporary
+        with ExitStack() as cleared:
+            if _scratch is None:
+                yield temporary
+            else:
+                folder = cleared.enter_context(tempfile.TemporaryDirectory(prefix="tandemlens-", dir=_scratch))
+                yield Path(folder) / path.name
+                shutil.copyfile(Path(folder) / path.name, temporary)
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tandemlens.base.atomic import sha256, write_text
+from tandemlens.base.atomic import sha256, use_scratch, write_text
 from tandemlens.base.errors import TandemlensError, of_the_machine
 from tandemlens.base.intact import SIDECAR, intact_inputs
 from tandemlens.base.secrets import RedactingFormatter, redact
@@ -41,6 +42,7 @@ def job(snakemake):
     """
     started = time.time()
     _start_log(snakemake.log[0] if snakemake.log else os.devnull, snakemake.rule)
+    use_scratch(tempfile.gettempdir() if snakemake.resources.get("scratch") else None)
     try:
         inputs = intact_inputs(snakemake.input)
         yield _progress_logger(snakemake.rule)
