@@ -7,6 +7,7 @@ from astropy.utils import iers
 from hypothesis import settings
 
 from places import REAL
+from trees import plant
 
 iers.conf.auto_download = False
 # `make test` draws the same examples every time; `make fuzz` looks for new ones
@@ -21,6 +22,14 @@ def real():
     if not REAL.is_dir():
         pytest.skip("the real images of ../shared/real are absent")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A tree whose small run is done, for tests to copy."""
+    tree = plant(tmp_path_factory.mktemp("finished") / "tree")
+    tree.snakemake()
+    return tree
 
 
 @pytest.hookimpl(hookwrapper=True)

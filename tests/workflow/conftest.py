@@ -1,16 +1,6 @@
-"""A finished small run that tests of the workflow copy."""
+"""A finished small run that a test may change."""
 
 import pytest
-
-from trees import plant
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A tree whose small run is done."""
-    tree = plant(tmp_path_factory.mktemp("finished") / "tree")
-    tree.snakemake()
-    return tree
 
 
 @pytest.fixture
