@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from tandemlens.base.errors import SettingsError
 
-#: the same loader in C where there is one: every start of Snakemake, and of each of its jobs on a cluster, reads them all
+#: the loader in C where there is one: every start of Snakemake, and of each job on a cluster, reads all schemas
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
