@@ -53,7 +53,7 @@ rule coverage:
         "../../envs/sky.yaml"
     resources:
         mem_mb=memory(1000, 0.01),
-        runtime=minutes(20, 2),
+        runtime=minutes(20, 0.1),
     params:
         code=code("coverage_maps"),
         cfg={"bands": BANDS, "maps": [*BANDS, "all"]},
