@@ -26,7 +26,7 @@ def real():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A tree whose small run is done."""
+    """A tree whose small run is done, for tests to copy."""
     tree = plant(tmp_path_factory.mktemp("finished") / "tree")
     tree.snakemake()
     return tree

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from astropy.wcs import WCS
 
-from tandemlens.base.atomic import atomic_path, sha256, write_text
+from tandemlens.base.atomic import atomic_path, sha256, use_scratch, write_text
 from tandemlens.base.columns.registry import Column, expand
 from tandemlens.base.errors import InputError
 from tandemlens.base.flags import BAD, NO_DATA
@@ -58,6 +58,33 @@ def test_sanitize_gives_every_invalid_pixel_a_bit():
     assert out.mask[1, 3, 3] == BAD
     assert ((out.mask != 0) == np.isinf(out.variance)).all()
     assert (out.flux[out.mask != 0] == 0).all()
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    use_scratch(folder)
+    yield folder
+    use_scratch(None)
+
+
+def test_a_product_is_written_on_the_scratch_folder_and_moved_whole(tmp_path, scratch):
+    with atomic_path(tmp_path / "shared/x.h5") as temporary:
+        assert temporary.name == "x.h5"
+        assert scratch in temporary.parents
+        temporary.write_bytes(b"whole")
+        assert list((tmp_path / "shared").iterdir()) == []
+    assert (tmp_path / "shared/x.h5").read_bytes() == b"whole"
+    assert [p.name for p in (tmp_path / "shared").iterdir()] == ["x.h5"]
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_error_leaves_nothing_on_the_scratch_folder(tmp_path, scratch):
+    with pytest.raises(RuntimeError, match="stop"), atomic_path(tmp_path / "shared/x.h5") as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError("stop")
+    assert list((tmp_path / "shared").iterdir()) == list(scratch.iterdir()) == []
 
 
 def test_atomic_path_leaves_nothing_after_an_error(tmp_path):

@@ -17,13 +17,12 @@ def tree(tmp_path):
 
 
 def fresh(tree):
-    digest._imports.cache_clear()
-    digest._file_digest.cache_clear()
+    digest._read.cache_clear()
     return digest.code_digest(tree / "s.py", tree)
 
 
 def test_closure_holds_what_is_imported_and_nothing_else(tree):
-    digest._imports.cache_clear()
+    digest._read.cache_clear()
     assert digest.import_closure(tree / "s.py", tree) == ["tandemlens", "tandemlens.a", "tandemlens.b"]
 
 

@@ -34,6 +34,9 @@ rule ablation:
     conda:
         "../../envs/learn.yaml"
     threads: 2
+    resources:
+        mem_mb=memory(1000, 0.02),
+        runtime=minutes(30, 1),
     params:
         code=code("ablation"),
         cfg={

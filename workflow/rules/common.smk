@@ -45,16 +45,17 @@ try:
     BANDS = choose_bands(
         SETTINGS["samples"]["search"]["bands"], SURVEY_NAME, list(SURVEY["bands"])
     )
-    check_survey(
-        SURVEY_NAME,
-        SURVEY,
-        BANDS,
-        SETTINGS["cutout"]["size_arcsec"],
-        [s["pixels"] for s in SETTINGS["samples"].values()],
-    )
     SEDS = {p.stem: str(p) for p in sorted(Path("resources/seds").glob("*.csv"))}
-    for name, settings in SETTINGS["samples"].items():
-        check_sample(name, settings, SURVEY_NAME, SURVEY, BANDS, SEDS)
+    if workflow.is_main_process:
+        check_survey(
+            SURVEY_NAME,
+            SURVEY,
+            BANDS,
+            SETTINGS["cutout"]["size_arcsec"],
+            [s["pixels"] for s in SETTINGS["samples"].values()],
+        )
+        for name, settings in SETTINGS["samples"].items():
+            check_sample(name, settings, SURVEY_NAME, SURVEY, BANDS, SEDS)
     HEADS = [read_declaration(name, SCRIPTS) for name in SETTINGS["heads"]]
     check_heads(HEADS, BANDS)
 except TandemlensError as error:
@@ -105,7 +106,7 @@ def targets_of(sample):
 
 
 def plan_of(sample, settings, twins):
-    """Shards of a sample with the digest of their rows; its cleaned targets are written beside."""
+    """Shards of a sample, each with the digest of its rows and their number; its cleaned targets are written beside."""
     targets = {
         **settings["targets"],
         "catalogue": in_data(settings["targets"]["catalogue"]),
@@ -160,7 +161,33 @@ def samples_with(*pixels):
 
 
 def shard_rows(wildcards):
-    return SHARDS[wildcards.sample][wildcards.shard]
+    return SHARDS[wildcards.sample][wildcards.shard].digest
+
+
+def systems(wildcards):
+    """Number of systems that a job looks at: those of its shard, or all of the run."""
+    if hasattr(wildcards, "shard"):
+        return SHARDS[wildcards.sample][wildcards.shard].systems
+    return sum(shard.systems for sample in SHARDS.values() for shard in sample.values())
+
+
+def memory(megabytes, per_system=0):
+    """Memory of a job, MB, which grows with its systems and with every further try."""
+    return lambda wildcards, attempt: attempt * round(
+        megabytes + per_system * systems(wildcards)
+    )
+
+
+def minutes(base, seconds_per_system=0):
+    """Time limit of a job, min, which grows with its systems and with every further try."""
+    return lambda wildcards, attempt: attempt * round(
+        base + seconds_per_system * systems(wildcards) / 60
+    )
+
+
+def gpus(section, devices=1):
+    """GPUs of a job whose settings say where it computes."""
+    return 0 if SETTINGS[section].get("device", "cpu") == "cpu" else devices
 
 
 def band_facts(*names):

@@ -11,6 +11,9 @@ rule ned:
     localrule: True
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(20, 2.0),
     params:
         code=code("ned"),
         cfg={"radius_arcsec": SETTINGS["crossmatch"]["service_radius_arcsec"]},
@@ -30,6 +33,9 @@ rule simbad:
     localrule: True
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(20, 2.0),
     params:
         code=code("simbad"),
         cfg={"radius_arcsec": SETTINGS["crossmatch"]["service_radius_arcsec"]},

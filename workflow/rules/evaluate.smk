@@ -14,6 +14,9 @@ rule evaluate:
         f"{RESULTS}/benchmarks/evaluate.jsonl"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        mem_mb=memory(800, 0.01),
+        runtime=minutes(20, 0.05),
     params:
         code=code("evaluate"),
         cfg={"seed": SETTINGS["seed"]},
@@ -50,6 +53,9 @@ rule evaluation_page:
         f"{RESULTS}/benchmarks/evaluation_page.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(20, 0.05),
     params:
         code=code("evaluation_page"),
         cfg={

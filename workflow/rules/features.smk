@@ -14,6 +14,9 @@ rule measure:
         f"{RESULTS}/benchmarks/measure/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(5, 0.3),
     params:
         code=code("measure"),
         cfg={**SETTINGS["measure"], **band_facts("extinction")},
@@ -38,6 +41,9 @@ rule features:
         f"{RESULTS}/benchmarks/features/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1200),
+        runtime=minutes(5, 1.5),
     params:
         code=code("features"),
         cfg={

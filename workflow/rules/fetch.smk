@@ -15,6 +15,9 @@ rule fetch:
     localrule: FETCH != "sources/files"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10, 4),
     params:
         code=code(FETCH),
         cfg={
@@ -39,6 +42,9 @@ rule dust:
     localrule: True
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10, 4),
     params:
         code=code("dust"),
     script:

@@ -15,6 +15,9 @@ rule fuse:
         f"{RESULTS}/benchmarks/fuse.jsonl"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(20, 0.05),
     params:
         code=code("fuse"),
         cfg={
@@ -40,6 +43,9 @@ rule score_fused:
         f"{RESULTS}/benchmarks/score_fused/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        mem_mb=memory(800),
+        runtime=minutes(5, 0.1),
     params:
         code=code("score_fused"),
         cfg={"heads": {h.name: h.score for h in HEADS}},

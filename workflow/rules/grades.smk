@@ -15,6 +15,9 @@ rule grades:
         f"{RESULTS}/benchmarks/grades.jsonl"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(10, 0.01),
     params:
         code=code("grades"),
         cfg={
@@ -42,6 +45,9 @@ rule next_to_grade:
         f"{RESULTS}/benchmarks/next_to_grade.jsonl"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(10, 0.01),
     params:
         code=code("next_to_grade"),
         cfg={

@@ -16,6 +16,10 @@ for head in HEADS:
         conda:
             f"../../envs/{head.environment}.yaml"
         threads: 2 if head.trained else 1
+        resources:
+            mem_mb=memory(4000 if head.environment == "deep" else 1000, 2),
+            runtime=minutes(SETTINGS[head.name].get("minutes", 30) + 30, 2),
+            gpu=gpus(head.name),
         params:
             code=code(f"heads/fit_{head.name}"),
             cfg=head_settings(head),
@@ -37,6 +41,10 @@ for head in HEADS:
             f"{RESULTS}/benchmarks/score_{head.name}/{{sample}}/{{shard}}.jsonl"
         conda:
             f"../../envs/{head.environment}.yaml"
+        resources:
+            mem_mb=memory(2000 if head.environment == "deep" else 1000),
+            runtime=minutes(5, 0.5),
+            gpu=gpus(head.name),
         params:
             code=code(f"heads/score_{head.name}"),
             cfg=head_settings(head),

@@ -10,6 +10,9 @@ rule match:
         f"{RESULTS}/benchmarks/match/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(700),
+        runtime=minutes(5, 0.8),
     params:
         code=code("match"),
         cfg={**SETTINGS["match"], "pixel_scale": SURVEY["pixel_scale"]},
@@ -31,6 +34,9 @@ rule segment:
         f"{RESULTS}/benchmarks/segment/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(5, 0.5),
     params:
         code=code("segment"),
         cfg={**SETTINGS["segment"], "pixel_scale": SURVEY["pixel_scale"]},

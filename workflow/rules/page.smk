@@ -40,6 +40,9 @@ rule figures:
         f"{RESULTS}/benchmarks/figures.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1500, 0.01),
+        runtime=minutes(20, 0.02),
     params:
         code=code("figures"),
         cfg={
@@ -95,6 +98,9 @@ rule report:
         f"{RESULTS}/benchmarks/report.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1500, 0.01),
+        runtime=minutes(30, 0.05),
     params:
         code=code("report"),
         cfg={

@@ -17,11 +17,9 @@ rule pretrain:
         "../../envs/deep.yaml"
     threads: 2
     resources:
-        gpu=(
-            0
-            if SETTINGS["pretrain"]["device"] == "cpu"
-            else SETTINGS["pretrain"]["devices"]
-        ),
+        mem_mb=memory(4000, 2),
+        runtime=minutes(SETTINGS["pretrain"]["minutes"] + 30),
+        gpu=gpus("pretrain", SETTINGS["pretrain"]["devices"]),
     params:
         code=code("pretrain"),
         cfg=pretrain_settings(),

@@ -50,6 +50,9 @@ rule cards:
         f"{RESULTS}/benchmarks/cards.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(10, 0.02),
     params:
         code=code("cards"),
         cfg={
@@ -81,6 +84,9 @@ rule crate:
         f"{RESULTS}/benchmarks/crate.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1500, 0.05),
+        runtime=minutes(20, 0.05),
     params:
         code=code("crate"),
         cfg={**SETTINGS["publication"], "survey": SURVEY_NAME},

@@ -48,6 +48,9 @@ rule catalogue:
         f"{RESULTS}/benchmarks/catalogue.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(20, 0.05),
     params:
         code=code("catalogue"),
         cfg=catalogue_settings(),
@@ -66,6 +69,9 @@ rule hats:
         f"{RESULTS}/benchmarks/hats.jsonl"
     conda:
         "../../envs/hats.yaml"
+    resources:
+        mem_mb=memory(2000, 0.02),
+        runtime=minutes(20, 0.02),
     params:
         code=code("partition"),
     script:
@@ -84,6 +90,9 @@ rule coverage:
         f"{RESULTS}/benchmarks/coverage.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000, 0.01),
+        runtime=minutes(20, 0.1),
     params:
         code=code("coverage_maps"),
         cfg={"bands": BANDS, "maps": [*BANDS, "all"]},
@@ -114,6 +123,9 @@ rule simulation:
         f"{RESULTS}/benchmarks/simulation.jsonl"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1500, 0.01),
+        runtime=minutes(20, 0.1),
     params:
         code=code("simulation"),
         cfg={

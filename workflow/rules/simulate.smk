@@ -18,6 +18,9 @@ rule render:
         sample=samples_with("simulated"),
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(5, 4),
     params:
         code=code("render"),
         cfg=simulation,
@@ -48,6 +51,9 @@ rule inject:
         sample=samples_with("injected"),
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(5, 4),
     params:
         code=code("inject"),
         cfg=simulation,
@@ -67,9 +73,12 @@ rule expect:
         f"{RESULTS}/benchmarks/expect.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(1000, 0.005),
+        runtime=minutes(10, 2),
     params:
         code=code("expect"),
-        rows=SHARDS["search"],
+        rows={name: shard.digest for name, shard in SHARDS["search"].items()},
         cfg={
             "survey": SURVEY,
             "bands": BANDS,

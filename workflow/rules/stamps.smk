@@ -13,6 +13,9 @@ rule stamps:
         f"{RESULTS}/benchmarks/stamps/{{sample}}/{{shard}}.jsonl"
     conda:
         "../../envs/sky.yaml"
+    resources:
+        mem_mb=memory(800),
+        runtime=minutes(5, 0.4),
     params:
         code=code("stamps"),
         cfg={

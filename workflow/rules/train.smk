@@ -10,6 +10,9 @@ rule folds:
         f"{RESULTS}/benchmarks/folds.jsonl"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        mem_mb=memory(700, 0.005),
+        runtime=minutes(10, 0.01),
     params:
         code=code("folds"),
         cfg={

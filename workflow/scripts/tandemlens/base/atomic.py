@@ -4,12 +4,30 @@ import hashlib
 import os
 import platform
 import re
-from contextlib import contextmanager
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager
 from glob import escape
 from pathlib import Path
 
 #: names of half-written files say where their writer runs: another machine's processes cannot be looked at
 _HOST = re.sub(r"\W", "-", platform.node()) or "host"
+_scratch = None
+
+
+def use_scratch(folder):
+    """Have products written in a folder of this machine first and moved whole to their place.
+
+    A stack is written in many small steps, each of which a file system that many machines share answers slowly; the
+    move is one copy from end to end.
+
+    Parameters
+    ----------
+    folder : str or Path or None
+        None writes beside the product, as is right where it lies on a disk of this machine.
+    """
+    global _scratch
+    _scratch = folder
 
 
 @contextmanager
@@ -24,14 +42,21 @@ def atomic_path(path):
     Yields
     ------
     Path
-        The name to write to, with the same suffixes as `path`; removed if the block raises.
+        The name to write to, with the same suffixes as `path`, or on the scratch folder of `use_scratch`; removed if
+        the block raises.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _drop_left_over(path)
     temporary = path.with_name(f".{_HOST}.{os.getpid()}.{path.name}")
     try:
-        yield temporary
+        with ExitStack() as cleared:
+            if _scratch is None:
+                yield temporary
+            else:
+                folder = cleared.enter_context(tempfile.TemporaryDirectory(prefix="tandemlens-", dir=_scratch))
+                yield Path(folder) / path.name
+                shutil.copyfile(Path(folder) / path.name, temporary)
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)

@@ -9,6 +9,9 @@ from jsonschema import Draft202012Validator
 
 from tandemlens.base.errors import SettingsError
 
+#: the loader in C where there is one: every start of Snakemake, and of each job on a cluster, reads all schemas
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def load_yaml(path):
     """Read a YAML mapping.
@@ -27,7 +30,7 @@ def load_yaml(path):
         If the file is missing, broken or not a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}; check the path") from error
     except yaml.YAMLError as error:

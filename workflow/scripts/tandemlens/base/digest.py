@@ -79,27 +79,33 @@ def _tree(path):
         raise InputError(f"code of {path} cannot be read: {error}; mend the file") from error
 
 
-@cache
 def _imports(path):
-    names = set()
-    for node in ast.walk(_tree(path)):
+    return _read(path)[0]
+
+
+def _file_digest(path):
+    return _read(path)[1]
+
+
+@cache
+def _read(path):
+    """Library modules that a file imports, and its digest; a file is parsed once, as every start reads them all."""
+    tree, names = _tree(path), set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            _drop_docstring(node)
     # importing a module runs its parent packages first
     parents = {name.rsplit(".", up)[0] for name in names for up in range(1, name.count(".") + 1)}
-    return frozenset(n for n in names | parents if n == _PACKAGE or n.startswith(_PACKAGE + "."))
+    ours = frozenset(n for n in names | parents if n == _PACKAGE or n.startswith(_PACKAGE + "."))
+    return ours, hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
-@cache
-def _file_digest(path):
-    tree = _tree(path)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            body = node.body
-            first = body[0] if body else None
-            if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-                node.body = body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+def _drop_docstring(node):
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
+        node.body = node.body[1:] or [ast.Pass()]

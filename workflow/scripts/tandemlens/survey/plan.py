@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.columns.targets import COLUMNS
@@ -18,13 +19,28 @@ from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.lenscat import read_lenscat
 from tandemlens.survey.services.vizier import at_hand
 from tandemlens.survey.tandems import find_tandems
-from tandemlens.survey.targets import add_twins, clean_targets, shard_digests
+from tandemlens.survey.targets import add_twins, clean_targets, shard_digests, shard_sizes
 
 log = logging.getLogger("tandemlens")
 
 
+class Shard(NamedTuple):
+    """What the plan knows of a shard.
+
+    Parameters
+    ----------
+    digest : str
+        Of its rows.
+    systems : int
+        How many these are.
+    """
+
+    digest: str
+    systems: int
+
+
 def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None):
-    """Shards of a sample with the digest of their rows, cached beside the cleaned table.
+    """Shards of a sample with digest and number of their rows, cached beside the cleaned table.
 
     Parameters
     ----------
@@ -47,8 +63,8 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
 
     Returns
     -------
-    dict
-        shard -> digest of its rows with status ok.
+    dict of Shard
+        shard -> digest and number of its rows with status ok.
 
     Raises
     ------
@@ -58,7 +74,7 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     started, path = time.time(), Path(path)
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
-        return json.loads(cache.read_text())["shards"]
+        return _shards(json.loads(cache.read_text()))
     settings = at_hand(settings, fetch)
     clusters = [at_hand(_plain(name), fetch) for name in settings.get("lens_clusters", ())]
     asked = {**settings, "twins": list(classes), "tandems": tandems}
@@ -67,7 +83,7 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     if cache.is_file() and path.is_file() and sidecar_of(path).is_file():
         stored = json.loads(cache.read_text())
         if stored["key"] == key:
-            return stored["shards"]
+            return _shards(stored)
     raw, dropped = _read(settings, clusters)
     if raw.empty:
         raise SettingsError(f"target catalogue {settings['catalogue']} holds no row; give at least one target")
@@ -81,7 +97,8 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
             )
         frame = _with_tandems(frame, settings["catalogue"], tandems)
     frame = add_twins(frame, classes)
-    shards = shard_digests(frame)
+    sizes = shard_sizes(frame)
+    shards = {name: Shard(digest, sizes[name]) for name, digest in shard_digests(frame).items()}
     if write:
         write_table(path, frame, COLUMNS)
         if dropped is not None:
@@ -90,6 +107,10 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
         write_sidecar(path, facts)
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
     return shards
+
+
+def _shards(stored):
+    return {name: Shard(*facts) for name, facts in stored["shards"].items()}
 
 
 def _read(settings, clusters):

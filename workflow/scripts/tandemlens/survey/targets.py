@@ -125,6 +125,21 @@ def shard_digests(frame):
     return digests
 
 
+def shard_sizes(frame):
+    """Number of rows of every shard.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        From `clean_targets`.
+
+    Returns
+    -------
+    dict of int
+    """
+    return frame.loc[frame["shard"] != NONE, "shard"].value_counts().to_dict()
+
+
 def _refuse_coordinates(frame, raw):
     ra, dec = frame["ra"].to_numpy(), frame["dec"].to_numpy()
     bad = ~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90) & (ra >= -360) & (ra <= 360))
