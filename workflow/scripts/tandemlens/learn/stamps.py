@@ -2,7 +2,7 @@
 
 import itertools
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import h5py
 import numpy as np
@@ -225,4 +225,28 @@ def _check_alike(path, form, first_path, first):
         if have != expected:
             raise InputError(
                 f"stamps {path} have {name} {have} but {first_path} has {expected}; make them again with one setting"
+            )
+
+
+def refuse_format(path, form, saved, head):
+    """Refuse stamps of another make than those that a head was fitted to.
+
+    Parameters
+    ----------
+    path : str
+    form : Format
+    saved : dict
+        That of the fit, as JSON gives it back.
+    head : str
+
+    Raises
+    ------
+    InputError
+    """
+    for name, value in asdict(form).items():
+        other = tuple(saved[name]) if isinstance(saved[name], list) else saved[name]
+        if value != other:
+            raise InputError(
+                f"stamps {path} have {name} {value} but the {head} head was fitted to {other}; fit it again with the "
+                "settings of the run"
             )
