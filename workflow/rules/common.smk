@@ -227,7 +227,15 @@ def learns_from(head):
     # weights learnt without labels, where a head asks for them
     pretrained = SETTINGS[head.name].get("pretrained", False)
     encoder = {"encoder": f"{RESULTS}/models/encoder"} if pretrained else {}
-    return {**run, **shards, **encoder}
+    return {**run, **shards, **encoder, **synthetic_for(SETTINGS[head.name])}
+
+
+def synthetic_for(settings):
+    """Synthetic systems as inputs, where a head or a stage asks for them."""
+    if not settings.get("synthetic", False):
+        return {}
+    files = {"table": "synthetic.parquet", "stamps": "synthetic.h5"}
+    return {f"synthetic_{k}": per_shard(f, "train") for k, f in files.items()}
 
 
 def scores_by(head):
@@ -279,6 +287,12 @@ def pretrain_files():
     galaxies = with_file(SETTINGS["pretrain"]["galaxies"])["file"]
     named = [weights["file"] if weights["weights"] == "file" else "", galaxies]
     return [path for path in named if path]
+
+
+def augment_settings(*sections):
+    """What decides synthetic stamps."""
+    more = {k: v for section in sections for k, v in section.items()}
+    return {**SETTINGS["augment"], **more, "seed": SETTINGS["seed"]}
 
 
 def simulated_shards(name):

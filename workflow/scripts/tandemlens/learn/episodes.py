@@ -56,7 +56,7 @@ class EpisodeSampler:
         if len(self.rows) < ways:
             few = ", ".join(f"{name} {n}" for name, n in [*self.left_out.items()][:6]) or "none"
             raise InputError(
-                f"{len(self.rows)} classes have the {shots} + {queries} members that an episode of {ways} classes takes "
+                f"{len(self.rows)} classes have the {shots} + {queries} members that an episode of {ways} takes "
                 f"(too few: {few}); lower proto.ways, shots or queries, or enlarge the training sample (samples.train)"
             )
 

@@ -1,7 +1,8 @@
 """Prototypes of classes, distances to them, and the odds that follow.
 
-Prototypical networks: Snell, Swersky & Zemel (2017), arXiv:1703.05175; SimpleShot: Wang et al. (2019), arXiv:1911.04623.
-Neither is taken from easyfsl, whose distance is not squared and whose sampler draws from the global random state.
+Prototypical networks are of Snell, Swersky & Zemel (2017, arXiv:1703.05175), SimpleShot is of Wang et al. (2019,
+arXiv:1911.04623). Neither is taken from easyfsl, whose distance is not squared, and whose sampler draws from the
+global random state.
 """
 
 import numpy as np
