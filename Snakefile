@@ -29,6 +29,7 @@ rule all:
         f"{RESULTS}/report/index.html",
         [f"{RESULTS}/report/simulation.html"] if SIMULATED else [],
         [f"{RESULTS}/report/evaluation.html"] if LEARNS else [],
+        [f"{RESULTS}/report/generator.html"] if SYNTHETIC else [],
         [f"{RESULTS}/catalogue/expected.parquet"] if CAN_EXPECT else [],
         per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
     localrule: True

@@ -96,3 +96,27 @@ rule generator_checks:
         cfg=augment_settings(),
     script:
         "../scripts/generator_checks.py"
+
+
+rule generator_page:
+    input:
+        checks=f"{RESULTS}/evaluation/generator.parquet",
+        stamps=f"{RESULTS}/evaluation/generator_stamps.h5",
+        tables=per_shard("synthetic.parquet", "train") if SYNTHETIC else [],
+        template="workflow/report/generator.html.j2",
+    output:
+        f"{RESULTS}/report/generator.html",
+    log:
+        f"{RESULTS}/logs/generator_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/generator_page.jsonl"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("generator_page"),
+        cfg={
+            "survey": SURVEY_NAME,
+            "release": release_of("train") if LEARNS else "",
+        },
+    script:
+        "../scripts/generator_page.py"

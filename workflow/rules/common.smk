@@ -73,6 +73,8 @@ CAN_EXPECT = all({"mock", "filter"} <= SURVEY["bands"][band].keys() for band in 
 #: without a training sample no head is trained, and nothing is fused
 LEARNS = "train" in SIMULATED
 HEADS = [head for head in HEADS if LEARNS or not head.trained]
+#: whether a head learns from synthetic systems
+SYNTHETIC = any(SETTINGS[head.name].get("synthetic", False) for head in HEADS)
 #: what an injected sample paints on is a sample of its own, which is only fetched
 CANVAS = "_canvas"
 

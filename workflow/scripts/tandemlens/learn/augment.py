@@ -18,7 +18,6 @@ from tandemlens.base.columns.synthetic import COLUMNS
 from tandemlens.base.errors import InputError
 from tandemlens.base.stage import target_rng
 from tandemlens.base.tables import empty_frame, write_table
-from tandemlens.features.stamps import KINDS
 from tandemlens.learn.anchors import Acceptance, changes, kept_pixels, light_pixels, measure, pixel_snr, refusals
 from tandemlens.learn.classifier import pick_device, reproducible
 from tandemlens.learn.conditions import physical
@@ -166,7 +165,7 @@ class Maker:
         self.cfg, self.wide_scale = cfg, centre_arcsec / generator.format.pixels
         self.device = next(generator.denoiser.parameters()).device
         columns = generator.format.geometry
-        self.kinds = [columns.index(f"is_{kind}") for kind in KINDS]
+        self.arc = columns.index("is_arc")
         self.place = [columns.index(name) for name in ("radius_arcsec", "cos_azimuth", "sin_azimuth")]
         self.snr_column = columns.index("log_snr")
 
@@ -201,7 +200,7 @@ class Maker:
 
     def choose(self, stamps):
         """Rows of the stamps that are varied, the centre and the most significant segments, arcs first; their light."""
-        arcs = stamps.geometry[:, self.kinds[0]] > 0
+        arcs = stamps.geometry[:, self.arc] > 0
         order = np.lexsort((-stamps.geometry[:, self.snr_column], ~arcs, stamps.label != 0))
         rows = np.sort(order[: self.cfg["varied"]])
         return rows, np.array([self.light(stamps[row], stamps) for row in rows])
@@ -214,7 +213,7 @@ class Maker:
             return light_pixels(snr, [[middle, middle]], _REACH * side)
         places = [[0.0, 0.0]]
         if system is not None:
-            geometry = system.geometry[system.geometry[:, self.kinds[0]] > 0]
+            geometry = system.geometry[system.geometry[:, self.arc] > 0]
             radius, cos, sin = geometry[:, self.place].T
             places += np.column_stack([radius * cos, radius * sin]).tolist()
         return light_pixels(snr, np.array(places) / self.wide_scale + middle, _REACH_WIDE * side)

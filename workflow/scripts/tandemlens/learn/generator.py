@@ -138,7 +138,7 @@ def fit_generator(systems, folds, paths, folder, checkpoint, cfg, progress):
     else:
         facts |= {"format": asdict(form), "unit": task.pretext.unit, "systems": len(wanted)}
         facts |= {name: cfg[name] for name in ("channels", "patch")}
-        scales = {f"conditions.{name}": torch.from_numpy(value) for name, value in vars(conditions).items()}
+        scales = {f"conditions.{name}": torch.tensor(value) for name, value in vars(conditions).items()}
         weights = {f"denoiser.{name}": value for name, value in task.pretext.mean.state_dict().items()}
         save_weights(folder / _WEIGHTS, scales | weights)
     write_text(folder / _FACTS, json.dumps(facts, indent=1))

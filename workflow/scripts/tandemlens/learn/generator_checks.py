@@ -3,7 +3,6 @@
 import logging
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from tandemlens.base.columns.synthetic import CHECKS
