@@ -177,7 +177,7 @@ def _fit(sample, encoder, cfg, rng, device, progress):
     graded = freeze_bags(encoder, sample.graded, sample.graded_rows, cfg["batch"], device) if sample.graded else None
     encoder.cpu()
     simple = SimpleShot(2 * encoder.width)
-    simple.centre += frozen.plain_means()[sample.role == "train"].mean(0)
+    simple.centre += torch.from_numpy(frozen.plain_means()[sample.role == "train"].mean(0))
     lens, others, classes = _examples(simple, frozen, graded, sample, cfg)
     simple.fit(lens, others, classes)
     try:
