@@ -1,4 +1,4 @@
-"""Synthetic systems: what of an anchor stays, what is accepted, who inherits what, and what happens when nothing can."""
+"""Synthetic systems: what of an anchor stays, what is accepted, who inherits what, and what if nothing can."""
 
 import json
 from dataclasses import replace
@@ -17,11 +17,12 @@ from tandemlens.learn.anchors import Acceptance, changes, kept_pixels, light_pix
 from tandemlens.learn.augment import Maker, augment_shard, order_variants, settings_of
 from tandemlens.learn.bags import Bags
 from tandemlens.learn.conditions import LOOKS, PHYSICAL, Conditions, coarse_looks, physical
-from tandemlens.learn.generated_checks import band_ratios, blank_noise, compare, copied, profiles, told_apart
+from tandemlens.learn.generated_checks import band_ratios, compare, copied, profiles, told_apart
 from tandemlens.learn.generator import fit_generator, load_generator
 from tandemlens.learn.generator_checks import check_generator
 from tandemlens.learn.positives import Positives, make_positives
 from tandemlens.learn.pretrain_task import PretrainTask
+from tandemlens.learn.sky_noise import SkyNoise, blank_noise, lit_pixels
 from tandemlens.learn.stamps import Stamps, open_stamps, stamp_blocks
 from tandemlens.learn.synthetic import with_synthetic
 
@@ -429,14 +430,14 @@ def test_checks_pass_what_is_alike_and_fail_what_is_not():
     rng = np.random.default_rng(0)
     real, alike, train = noisy(rng), noisy(rng), noisy(rng)
     rows = pd.DataFrame(compare(real, alike, train, BANDS, "restored", 0)).set_index(["test", "band"])["value"]
-    assert abs(rows["noise"] - 1).max() < 0.05
+    assert abs(rows["noise, wide"] - 1).max() < 0.05
     assert min(rows["band ratio"].min(), rows["profile"].min()) > 0.01
     assert rows["told apart"].item() == pytest.approx(0.5, abs=0.08)
     assert 0.5 < rows["nearest copy"].item() < 2
     assert rows["median copy"].item() == pytest.approx(1, abs=0.1)
-    for other, test in ((noisy(rng, sigma=0.27), "noise"), (noisy(rng, colour=(1.0, 3.0)), "band ratio")):
+    for other, test in ((noisy(rng, sigma=0.27), "noise, wide"), (noisy(rng, colour=(1.0, 3.0)), "band ratio")):
         found = pd.DataFrame(compare(real, other, train, BANDS, "restored", 0)).set_index(["test", "band"])["value"]
-        assert (abs(found[test] - 1).max() > 0.05) if test == "noise" else (found[test].min() < 1e-6)
+        assert (abs(found[test] - 1).max() > 0.05) if test == "noise, wide" else (found[test].min() < 1e-6)
         assert found["told apart"].item() > 0.75
     assert copied(train.flux, real.flux, train.flux[:5])[0] == 0
 
@@ -446,14 +447,35 @@ def test_figures_of_stamps_by_hand():
     flux = np.arcsinh(0.2 * rng.normal(size=(160, 2, SIDE, SIDE)))
     sigma, mask = np.full(flux.shape, 0.2), np.ones(flux.shape, bool)
     level, fine = blank_noise(flux, sigma, mask)
-    # what is blank is cut at 1.5 sigma of both bands together
-    np.testing.assert_allclose(level, fine, rtol=0.05)
+    np.testing.assert_allclose(level, 1, rtol=0.03)
+    np.testing.assert_allclose(fine, 1, rtol=0.03)
     even = np.arcsinh(np.tile(np.array([1.0, 3.0]).reshape(1, 2, 1, 1), (2, 1, SIDE, SIDE)))
     np.testing.assert_allclose(band_ratios(even, sigma[:2], mask[:2]), np.arcsinh(3) - np.arcsinh(1))
     np.testing.assert_allclose(profiles(even, mask[:2]), (np.arcsinh(3) + np.arcsinh(1)) / 2)
     half = mask[:2] & (np.arange(2).reshape(1, 2, 1, 1) == 0)
     np.testing.assert_allclose(profiles(even, half), np.arcsinh(1))
     assert told_apart(flux[:80], flux[80:] + 1, 0) > 0.95
+
+
+@pytest.mark.parametrize("width", [0.0, 0.7, 1.5])
+def test_noise_of_the_sky_is_measured_and_drawn_again(width):
+    rng, wide = np.random.default_rng(2), np.arange(120) % 2 == 0
+    # of the power that is declared, on large scales
+    made = SkyNoise(np.array([[0.6, 0.8], [1.0, 0.9]]) * min(1, 0.28 / max(width, 1e-3)), np.maximum(width, 1e-3) * np.ones((2, 2)))
+    sigma = np.full((120, 2, 24, 24), 0.2)
+    sigma[::3] = 0.3
+    mask = np.ones(sigma.shape, bool)
+    flux = np.arcsinh(made.draw(rng.normal(size=sigma.shape), sigma, wide))
+    assert lit_pixels(flux, sigma, mask).mean() < 0.05
+    found = SkyNoise.fit(flux, sigma, mask, wide)
+    np.testing.assert_allclose(found.level, made.level, rtol=0.06)
+    again = np.arcsinh(found.draw(rng.normal(size=sigma.shape), sigma, wide))
+    for kind in (wide, ~wide):
+        before, after = (blank_noise(part[kind], sigma[kind], mask[kind]) for part in (flux, again))
+        np.testing.assert_allclose(after, before, rtol=0.06)
+    # nothing blank: white noise as declared
+    nothing = SkyNoise.fit(flux + 9, sigma, mask, wide)
+    assert (nothing.level == 1).all()
 
 
 def test_held_out_systems_are_what_is_compared(sample, generator, tmp_path):

@@ -23,6 +23,7 @@ from tandemlens.learn.classifier import pick_device, reproducible
 from tandemlens.learn.conditions import physical
 from tandemlens.learn.diffusion import Sampling, sample
 from tandemlens.learn.generator import load_generator, stamp_facts
+from tandemlens.learn.sky_noise import lit_pixels
 from tandemlens.learn.stamps import open_stamps, write_stamps
 
 log = logging.getLogger("tandemlens")
@@ -230,10 +231,17 @@ class Maker:
             keep = np.array([kept_pixels(pixels) for pixels in light])[:, None] & np.ones(images.shape, bool)
             options = {"known": anchors, "keep": torch.from_numpy(keep).to(self.device)}
         new = sample(generator.denoiser, condition, images.shape[1:], self.sampling, torch_rng, **options)
-        new = (new * generator.unit).cpu().numpy().astype(np.float16)
+        new = self.on_sky((new * generator.unit).cpu().numpy(), stamps, torch_rng).astype(np.float16)
         if pool == "restored":
             new = np.where(keep, stamps.flux, new)
         return np.where(stamps.mask, new, np.float16(0))
+
+    def on_sky(self, new, stamps, torch_rng):
+        """New light with the noise of the sky where it shows none, which the generator has not seen."""
+        white = torch.randn(new.shape, generator=torch_rng, device=self.device).cpu().numpy()
+        noise = self.generator.noise.draw(white, stamps.sigma, stamps.label == 0)
+        lit = lit_pixels(new, stamps.sigma, stamps.mask)[:, None]
+        return np.where(lit, new, np.arcsinh(noise))
 
     def refused(self, stamp, image):
         """Tests that new pixels of a stamp fail, by what is seen at its middle."""

@@ -8,41 +8,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
-from tandemlens.base.robust import robust_sigma
-from tandemlens.learn.anchors import pixel_snr
+from tandemlens.learn.sky_noise import blank_noise
 
 #: largest difference of noise, and least p-value of what is compared
 NOISE, LEAST_P = 0.05, 0.01
-#: S/N of all bands below which a pixel shows noise alone, and rings of a profile
-_BLANK, _RINGS = 1.5, 6
+#: rings of a profile
+_RINGS = 6
 #: principal components that stamps are compared in
 _COMPONENTS = 32
-
-
-def blank_noise(flux, sigma, mask):
-    """Noise of the blank pixels of stamps, from differences of neighbours: that of the finest scale.
-
-    Parameters
-    ----------
-    flux, sigma : (n, band, s, s) ndarray
-        asinh of flux over scale, linear noise over scale.
-    mask : (n, band, s, s) bool ndarray
-
-    Returns
-    -------
-    level, fine : (band,) float64 ndarray
-        Robust spread of the pixels and of the differences of neighbours over sqrt(2), over the scale; NaN for a band
-        without any.
-    """
-    blank = np.array([abs(pixel_snr(f, s, m)) < _BLANK for f, s, m in zip(flux, sigma, mask, strict=True)])
-    levels, fine = [], []
-    for band in range(flux.shape[1]):
-        seen, linear = blank & mask[:, band], np.sinh(flux[:, band].astype(np.float64))
-        pairs = seen[..., 1:] & seen[..., :-1]
-        step = (linear[..., 1:] - linear[..., :-1])[pairs] / np.sqrt(2)
-        for values, found in ((linear[seen], levels), (step, fine)):
-            found.append(float(robust_sigma(values)) if len(values) else np.nan)
-    return np.array(levels), np.array(fine)
 
 
 def band_ratios(flux, sigma, mask):
@@ -141,11 +114,12 @@ def compare(real, synthetic, train, bands, pool, seed):
         rows.append({"pool": pool, "test": test, "band": band, **facts})
 
     parts = [(stamps.flux, stamps.sigma, stamps.mask) for stamps in (real, synthetic)]
-    noises = [blank_noise(*part) for part in parts]
-    for k, band in enumerate(bands):
-        for name, own, other in zip(("noise", "fine noise"), noises[0], noises[1], strict=True):
-            note = "spread of blank pixels over that of held-out stamps" + (", neighbours" if name != "noise" else "")
-            add(name, band, other[k] / own[k], 1 - NOISE, 1 + NOISE, note)
+    for kind, chosen in (("segments", real.label != 0), ("wide", real.label == 0)):
+        noises = zip(*(blank_noise(*(array[chosen] for array in part)) for part in parts), strict=True)
+        for name, (own, other) in zip(("noise", "differences of neighbours"), noises, strict=True):
+            for band, ratio in zip(bands, other / own, strict=True):
+                note = "of blank pixels, over that of held-out stamps"
+                add(f"{name}, {kind}", band, ratio, 1 - NOISE, 1 + NOISE, note)
     for k, (own, other) in enumerate(zip(*(band_ratios(*part).T for part in parts), strict=True)):
         add("band ratio", f"{bands[k]}-{bands[k + 1]}", ks_2samp(own, other).pvalue, LEAST_P, np.nan, "KS p-value")
     for k, (own, other) in enumerate(zip(*(profiles(p[0], p[2]).T for p in parts), strict=True)):

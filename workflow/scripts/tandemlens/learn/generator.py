@@ -18,7 +18,8 @@ from tandemlens.learn.classifier import pick_device
 from tandemlens.learn.conditions import LOOKS, Conditions, physical
 from tandemlens.learn.diffusion import Denoiser, denoising_loss, noise_schedule
 from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, fingerprint, run_task
-from tandemlens.learn.stamps import open_stamps, refuse_format
+from tandemlens.learn.sky_noise import SkyNoise, lit_pixels
+from tandemlens.learn.stamps import Stamps, open_stamps, refuse_format
 from tandemlens.learn.stream import StampStream
 from tandemlens.learn.views import Views
 from tandemlens.learn.weights import save_weights
@@ -79,18 +80,20 @@ class GeneratorTask(PretrainTask):
     ----------
     conditions : (n, c) float32 Tensor
         Of all stamps of the stream, by their number.
+    lit : (n, 1, s, s) bool Tensor
+        Their pixels that show light; all others are learnt to be dark (`tandemlens.learn.sky_noise`).
     """
 
-    def __init__(self, *given, conditions):
+    def __init__(self, *given, conditions, lit):
         super().__init__(*given)
-        self._conditions = conditions
+        self._conditions, self._lit = conditions, lit
 
     def training_step(self, batch, number):
         """Loss of a batch."""
         rng = np.random.default_rng([self._seed, self.current_epoch, number, self.global_rank])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        view = Views(_VIEWS, generator)(batch.flux, batch.sigma, batch.mask)
-        condition = self._conditions[batch.number.cpu()].to(self.device)
+        condition, lit = (table[batch.number.cpu()].to(self.device) for table in (self._conditions, self._lit))
+        view = Views(_VIEWS, generator)(batch.flux * lit, batch.sigma, batch.mask)
         loss = self.pretext(view.x, view.valid, condition, generator)
         self._sums += torch.stack([loss.detach(), torch.zeros_like(loss), torch.ones_like(loss)]).double()
         return loss
@@ -125,7 +128,7 @@ def fit_generator(systems, folds, paths, folder, checkpoint, cfg, progress):
     device, rng = pick_device(cfg["device"]), np.random.default_rng(cfg["seed"])
     wanted = set(folds.loc[folds["role"] == "train", "target_id"])
     try:
-        task, conditions, form = _task(systems, paths, wanted, cfg, rng, progress)
+        task, besides, form = _task(systems, paths, wanted, cfg, rng, progress)
     except InputError as error:
         log.warning("the generator is not trained: %s", error)
         write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
@@ -138,7 +141,7 @@ def fit_generator(systems, folds, paths, folder, checkpoint, cfg, progress):
     else:
         facts |= {"format": asdict(form), "unit": task.pretext.unit, "systems": len(wanted)}
         facts |= {name: cfg[name] for name in ("channels", "patch")}
-        scales = {f"conditions.{name}": torch.tensor(value) for name, value in vars(conditions).items()}
+        scales = {f"{part}.{name}": torch.tensor(x) for part, of in besides.items() for name, x in vars(of).items()}
         weights = {f"denoiser.{name}": value for name, value in task.pretext.mean.state_dict().items()}
         save_weights(folder / _WEIGHTS, scales | weights)
     write_text(folder / _FACTS, json.dumps(facts, indent=1))
@@ -152,13 +155,15 @@ class Generator:
     ----------
     denoiser : tandemlens.learn.diffusion.Denoiser
     conditions : tandemlens.learn.conditions.Conditions
+    noise : tandemlens.learn.sky_noise.SkyNoise
     unit : float
         Of stamps that it takes and gives.
     format : tandemlens.learn.stamps.Format
     """
 
-    def __init__(self, denoiser, conditions, unit, form):
-        self.denoiser, self.conditions, self.unit, self.format = denoiser, conditions, unit, form
+    def __init__(self, denoiser, conditions, noise, unit, form):
+        self.denoiser, self.conditions, self.noise = denoiser, conditions, noise
+        self.unit, self.format = unit, form
 
 
 def load_generator(folder, path, form):
@@ -188,12 +193,14 @@ def load_generator(folder, path, form):
         raise InputError(f"there is no generator in {folder}: {facts['reason']}")
     refuse_format(path, form, facts["format"], "generator's")
     state = load_file(Path(folder) / _WEIGHTS)
-    scales = {field.name: state[f"conditions.{field.name}"].numpy() for field in fields(Conditions)}
-    conditions = Conditions(**scales)
+    conditions, noise = (
+        kind(**{field.name: state[f"{name}.{field.name}"].numpy() for field in fields(kind)})
+        for name, kind in (("conditions", Conditions), ("noise", SkyNoise))
+    )
     denoiser = _denoiser(form, conditions, facts, np.random.default_rng(0))
     names = [name for name in state if name.startswith("denoiser.")]
     denoiser.load_state_dict({name.removeprefix("denoiser."): state[name] for name in names})
-    return Generator(denoiser.eval(), conditions, facts["unit"], form)
+    return Generator(denoiser.eval(), conditions, noise, facts["unit"], form)
 
 
 def stamp_facts(known, target_ids, geometry):
@@ -211,32 +218,37 @@ def stamp_facts(known, target_ids, geometry):
 
 
 def _task(systems, paths, wanted, cfg, rng, progress):
-    """The training, the scales of its conditions and the format of its stamps."""
+    """The training, what it rests on besides, and the format of its stamps."""
     stream = partial(_open_stream, paths, cfg["batch"], cfg["seed"], wanted)
     form = stream((0, 1)).format
-    facts, images, rows = _stamps(physical(systems), paths, wanted)
+    facts, stamps, lit, rows = _stamps(physical(systems), paths, wanted)
+    images = np.where(stamps.mask, stamps.flux, 0)
     some = np.sort(rng.permutation(rows)[:_MOST])
-    conditions = Conditions.fit(facts[some], images[some])
-    unit = float(np.sqrt(np.mean(np.square(images[some], dtype=np.float64)))) or 1.0
+    conditions, used = Conditions.fit(facts[some], images[some]), stamps[some]
+    noise = SkyNoise.fit(used.flux, used.sigma, used.mask, used.label == 0)
+    light = images[some].astype(np.float32) * lit[some, None]
+    unit = float(np.sqrt(np.mean(np.square(light, dtype=np.float64)))) or 1.0
     table = np.full((len(facts), conditions.width), np.nan, np.float32)
     table[rows] = conditions(facts[rows], images[rows])
     denoising = Denoising(_denoiser(form, conditions, cfg, rng), unit)
     given = (denoising, stream, _settings(cfg), _VIEWS, cfg["seed"], fingerprint(paths, wanted, cfg), progress)
-    return GeneratorTask(*given, conditions=torch.from_numpy(table)), conditions, form
+    told = {"conditions": torch.from_numpy(table), "lit": torch.from_numpy(lit[:, None])}
+    return GeneratorTask(*given, **told), {"conditions": conditions, "noise": noise}, form
 
 
 def _stamps(known, paths, wanted):
-    """Facts and pixels of all stamps of the files, in their order, and the rows of the wanted ones."""
-    facts, images, rows, first = [], [], [], 0
+    """Facts and pixels of all stamps of the files, those that show light, and the rows of the wanted stamps."""
+    facts, parts, lit, rows, first = [], [], [], [], 0
     for path in paths:
         with open_stamps(path) as file:
             stamps, names = file.read(0, len(file)), np.array(file.target_ids, object)
         mine = names[stamps.target]
         facts.append(stamp_facts(known, mine, stamps.geometry))
-        images.append(np.where(stamps.mask, stamps.flux, 0))
+        parts.append(stamps)
+        lit.append(lit_pixels(stamps.flux, stamps.sigma, stamps.mask))
         rows.append(first + np.flatnonzero([name in wanted for name in mine]))
         first += len(stamps)
-    return np.concatenate(facts), np.concatenate(images), np.concatenate(rows)
+    return np.concatenate(facts), Stamps.concatenate(parts), np.concatenate(lit), np.concatenate(rows)
 
 
 def _denoiser(form, conditions, settings, rng):
