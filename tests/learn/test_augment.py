@@ -461,7 +461,9 @@ def test_figures_of_stamps_by_hand():
 def test_noise_of_the_sky_is_measured_and_drawn_again(width):
     rng, wide = np.random.default_rng(2), np.arange(120) % 2 == 0
     # of the power that is declared, on large scales
-    made = SkyNoise(np.array([[0.6, 0.8], [1.0, 0.9]]) * min(1, 0.28 / max(width, 1e-3)), np.maximum(width, 1e-3) * np.ones((2, 2)))
+    made = SkyNoise(
+        np.array([[0.6, 0.8], [1.0, 0.9]]) * min(1, 0.28 / max(width, 1e-3)), np.maximum(width, 1e-3) * np.ones((2, 2))
+    )
     sigma = np.full((120, 2, 24, 24), 0.2)
     sigma[::3] = 0.3
     mask = np.ones(sigma.shape, bool)

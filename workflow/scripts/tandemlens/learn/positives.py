@@ -97,7 +97,7 @@ class Positives:
 
     def __init__(self, stamps_paths, paths):
         flux, numbers, first = [], [], 0
-        for stamps_path, path in zip(stamps_paths, paths, strict=True):
+        for stamps_path, path in zip(stamps_paths if paths else [], paths, strict=True):
             with open_stamps(stamps_path) as file, h5py.File(path, "r") as made:
                 flux.append(made["flux"][:])
                 numbers.append(first + made["row"][:])
@@ -105,8 +105,8 @@ class Positives:
         numbers = np.concatenate([np.zeros(0, np.int64), *numbers])
         if not len(numbers):
             raise InputError(
-                "pretrain.method clsp has no synthetic positive: none was accepted; train the generator longer, widen "
-                "augment.accept, or take moco"
+                "pretrain.method clsp has no synthetic positive: none was made or accepted; train the generator "
+                "longer, widen augment.accept, or take moco"
             )
         order = np.argsort(numbers, kind="stable")
         self._flux, self._numbers = torch.from_numpy(np.concatenate(flux)[order]), numbers[order]
