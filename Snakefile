@@ -15,6 +15,7 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/stamps.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/augment.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/fuse.smk"
@@ -33,6 +34,7 @@ ENDS = [
     f"{RESULTS}/report/index.html",
     *[f"{RESULTS}/report/simulation.html"] * bool(SIMULATED),
     *[f"{RESULTS}/report/evaluation.html"] * LEARNS,
+    *[f"{RESULTS}/report/generator.html"] * bool(SYNTHETIC),
     *[f"{RESULTS}/catalogue/expected.parquet"] * CAN_EXPECT,
     *per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
     f"{RESULTS}/report/cards/colour.md",

@@ -17,6 +17,7 @@ from tandemlens.learn.pretext import (
     contrast,
     create_pretext,
     pair_means,
+    positive_term,
     quarters,
     random_masks,
     reconstruction,
@@ -251,9 +252,28 @@ def test_simsiam_is_half_the_sum():
     assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
+def test_clsp_is_moco_where_the_positive_is_the_stamp_itself():
+    module, (a, b, c) = pretext("clsp"), (images(seed=seed) for seed in range(3))
+    whose = torch.tensor([0, 2, 3, 5])
+    own, other = module.projector(module.encoder(a)), module.projector(module.encoder(c[:4]))
+    assert positive_term(own, own).item() == pytest.approx(0, abs=1e-6)
+    assert positive_term(own, -own).item() == pytest.approx(4, abs=1e-6)
+    plain = loss_of(module, a, b)
+    found = module(a, b, torch.ones_like(a, dtype=torch.bool), generator(), third=c[:4], whose=whose)[0]
+    wanted = plain + 0.5 * positive_term(own[whose], other)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    # one alone cannot be normalised, and none is no loss
+    for n in (0, 1):
+        alone = module(a, b, torch.ones_like(a, dtype=torch.bool), generator(), third=c[:n], whose=whose[:n])[0]
+        assert alone.item() == pytest.approx(plain.item(), rel=1e-6)
+    moco = pretext("moco")
+    moco.load_state_dict(module.state_dict())
+    assert plain.item() == pytest.approx(loss_of(moco, a, b).item(), rel=1e-6)
+    found.backward()
+    assert module.encoder.backbone.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
+
+
 def test_what_cannot_be_done_is_said():
-    with pytest.raises(InputError, match="clsp needs synthetic positives, and their generator is not built yet"):
-        pretext("clsp")
     with pytest.raises(InputError, match="mae hides patches and encoder compact has none"):
         pretext("mae", "compact")
     with pytest.raises(InputError, match="byol is unknown; use one of moco, fast_moco"):

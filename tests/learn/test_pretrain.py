@@ -156,6 +156,23 @@ def test_every_method_trains(sample, tmp_path, method):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder"]
 
 
+def test_synthetic_positives_are_learnt_from(sample, tmp_path):
+    made = []
+    for k, path in enumerate(sample.train_paths):
+        with open_stamps(path) as file, h5py.File(tmp_path / f"p{k}.h5", "w") as out:
+            rows = np.arange(0, len(file), 2)
+            out["flux"], out["row"] = file.read(0, len(file)).flux[rows] + np.float16(0.1), rows
+        made.append(str(tmp_path / f"p{k}.h5"))
+    sample = replace(sample, positives=made)
+    curves = []
+    for weight in (0.0, 0.5):
+        (tmp_path / str(weight)).mkdir()
+        facts, _ = trained(sample, tmp_path / str(weight), method="clsp", epochs=1, positive_weight=weight)
+        assert facts["trained"], facts
+        curves.append(facts["curve"][0]["loss"])
+    assert curves[1] > curves[0] + 0.01
+
+
 def test_two_devices_train_one_encoder(sample, tmp_path):
     """Processes on one CPU: what several GPUs do."""
     facts, said = trained(sample, tmp_path, method="moco", devices=2, batch=8, epochs=2, probe_every=2)
@@ -300,8 +317,8 @@ def test_what_cannot_be_learnt_is_said(sample, tmp_path):
 
 
 def test_settings_that_cannot_be_used(sample, tmp_path):
-    with pytest.raises(InputError, match="clsp needs synthetic positives"):
-        trained(sample, tmp_path, method="clsp")
+    facts, _ = trained(sample, tmp_path, method="clsp")
+    assert facts["reason"].startswith("pretrain.method clsp has no synthetic positive: none was made or accepted")
     with pytest.raises(InputError, match="mae hides patches and encoder compact has none"):
         trained(sample, tmp_path, method="mae", encoder={**CFG["encoder"], "name": "compact"})
     with pytest.raises(InputError, match="fast_moco quarters stamps of 16 pixels"):

@@ -12,6 +12,26 @@ UNMATCHED = {
         ("unmatched_colour", "scores/colour.parquet"),
     )
 }
+# heads that look at stamps, as other runs of the same samples have trained them
+OTHERS = {
+    "synthetic systems": SETTINGS["ablation"]["others"]["synthetic"],
+    **{
+        f"pretraining {method}": folder
+        for method, folder in SETTINGS["ablation"]["others"]["pretraining"].items()
+    },
+}
+OTHER_SCORES = {
+    f"other{k}_{head}": [
+        path
+        for shard in sorted(SHARDS.get("train", {}))
+        if folder
+        and Path(
+            path := f"{folder}/{SURVEY_NAME}/train/{shard}/scores/{head}.parquet"
+        ).exists()
+    ]
+    for k, folder in enumerate(OTHERS.values())
+    for head in ("mil", "proto")
+}
 # the head classic is fitted anew
 SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "classic"}
 
@@ -19,6 +39,7 @@ SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "cla
 rule ablation:
     input:
         **UNMATCHED,
+        **OTHER_SCORES,
         **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),
@@ -43,6 +64,7 @@ rule ablation:
             "classic": {**SETTINGS["classic"], "trials": 0},
             "calibration": SETTINGS["fusion"]["calibration"],
             "heads": SCORED,
+            "others": list(OTHERS),
             "bands": BANDS,
             "seed": SETTINGS["seed"],
         },

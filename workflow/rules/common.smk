@@ -75,6 +75,8 @@ CAN_EXPECT = all({"mock", "filter"} <= SURVEY["bands"][band].keys() for band in 
 #: without a training sample no head is trained, and nothing is fused
 LEARNS = "train" in SIMULATED
 HEADS = [head for head in HEADS if LEARNS or not head.trained]
+#: whether a head learns from synthetic systems
+SYNTHETIC = any(SETTINGS[head.name].get("synthetic", False) for head in HEADS)
 #: what an injected sample paints on is a sample of its own, which is only fetched
 CANVAS = "_canvas"
 
@@ -296,7 +298,15 @@ def learns_from(head):
     # weights learnt without labels, where a head asks for them
     pretrained = SETTINGS[head.name].get("pretrained", False)
     encoder = {"encoder": f"{RESULTS}/models/encoder"} if pretrained else {}
-    return {**run, **shards, **encoder}
+    return {**run, **shards, **encoder, **synthetic_for(SETTINGS[head.name])}
+
+
+def synthetic_for(settings):
+    """Synthetic systems as inputs, where a head or a stage asks for them."""
+    if not settings.get("synthetic", False):
+        return {}
+    files = {"table": "synthetic.parquet", "stamps": "synthetic.h5"}
+    return {f"synthetic_{k}": per_shard(f, "train") for k, f in files.items()}
 
 
 def scores_by(head):
@@ -385,6 +395,12 @@ def card_sample(name):
             used_settings(settings["simulate"]) if name in SIMULATED else None
         ),
     }
+
+
+def augment_settings(*sections):
+    """What decides synthetic stamps."""
+    more = {k: v for section in sections for k, v in section.items()}
+    return {**SETTINGS["augment"], **more, "seed": SETTINGS["seed"]}
 
 
 def simulated_shards(name):

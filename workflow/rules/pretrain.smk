@@ -7,6 +7,11 @@ rule pretrain:
         search_targets=per_shard("targets.parquet"),
         search_stamps=per_shard("stamps.h5"),
         files=pretrain_files(),
+        positives=(
+            per_shard("positives.h5", "train")
+            if SETTINGS["pretrain"]["method"] == "clsp"
+            else []
+        ),
     output:
         directory(f"{RESULTS}/models/encoder"),
     log:

@@ -5,7 +5,7 @@ import pandas as pd
 from tandemlens.base.columns.evaluation import ABLATION
 from tandemlens.base.job import job
 from tandemlens.base.tables import write_table
-from tandemlens.catalogue.ablation import UNMATCHED, Road, ablation_table
+from tandemlens.catalogue.ablation import DEEP, UNMATCHED, Road, ablation_table
 from tandemlens.learn.fuse import Fusion, head_scores
 from tandemlens.learn.sample import training_table
 
@@ -21,6 +21,11 @@ with job(snakemake):
     roads = {"": road(given.features, tables)}
     if len(given.unmatched_features) == len(given.unmatched_colour) == len(given.features):
         roads[UNMATCHED] = road(given.unmatched_features, {**tables, "colour": list(given.unmatched_colour)})
+    for k, name in enumerate(cfg["others"]):
+        other = {head: list(given.get(f"other{k}_{head}")) for head in DEEP if head in columns}
+        whole = {head: paths for head, paths in other.items() if len(paths) == len(given.features) > 0}
+        if whole:
+            roads[name] = road(given.features, {**tables, **whole})
     table = ablation_table(
         roads,
         {name: kind for name, (_, kind) in cfg["heads"].items()},

@@ -10,8 +10,9 @@ with job(snakemake) as progress:
     given, params = snakemake.input, snakemake.params
     names = ("train_systems", "train_targets", "search_targets")
     tables = [pd.concat(map(read_table, given.get(name)), ignore_index=True) for name in names]
+    paths = [list(given.get(name)) for name in ("train_stamps", "search_stamps", "positives")]
     pretrain(
-        Sample(read_table(given.folds), *tables, list(given.get("train_stamps")), list(given.get("search_stamps"))),
+        Sample(read_table(given.folds), *tables, *paths),
         snakemake.output[0],
         params.checkpoint,
         {**params.cfg, "code": params.code, "threads": snakemake.threads},

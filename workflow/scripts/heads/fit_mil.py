@@ -5,15 +5,19 @@ import pandas as pd
 from tandemlens.base.job import job
 from tandemlens.base.tables import read_table
 from tandemlens.heads.mil import fit
+from tandemlens.learn.synthetic import with_synthetic
 
 with job(snakemake) as progress:
+    given = snakemake.input
+    systems = pd.concat(map(read_table, given.get("train_systems")), ignore_index=True)
+    # synthetic systems and pretrained weights only where the settings ask for them
+    systems, folds = with_synthetic(systems, read_table(given.folds), given.get("synthetic_table", []))
     fit(
-        pd.concat(map(read_table, snakemake.input.get("train_systems")), ignore_index=True),
-        read_table(snakemake.input.folds),
-        list(snakemake.input.get("train_stamps")),
-        list(snakemake.input.get("search_stamps")),
-        # only where the settings ask for pretrained weights
-        snakemake.input.get("encoder") or None,
+        systems,
+        folds,
+        [*given.get("train_stamps"), *given.get("synthetic_stamps", [])],
+        list(given.get("search_stamps")),
+        given.get("encoder") or None,
         snakemake.output[0],
         {**snakemake.params.cfg, "threads": snakemake.threads},
         progress,

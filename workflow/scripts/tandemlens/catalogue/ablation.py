@@ -39,7 +39,17 @@ COLOUR = ("s_color*", "x2", "tau", "n_best", "delta_rs*", "photoz_overlap", "col
 BEHIND = ("behind_*", "red_*", "blue_*")
 SEQUENCE = ("lambda_bg*",)
 #: heads that have a row even where the run lacks them
-_TOLD = ("pu", "trend")
+_TOLD = ("pu", "trend", "proto")
+#: heads that look at stamps
+DEEP = ("mil", "proto")
+#: component -> why it is not measured, and the setting that has it measured; name of the road of its run
+OTHERS = {
+    "synthetic systems": "others.synthetic: a run whose heads learn from them (mil.synthetic, proto.synthetic)",
+    **{
+        f"pretraining {method}": f"others.pretraining.{method}: a run whose heads start from an encoder trained by it"
+        for method in ("moco", "fast_moco", "mae", "simsiam", "lensiam", "clsp")
+    },
+}
 _CLASSIC = DECLARATION.name
 #: heads that hold nothing of what is taken away from them
 _REFITTED = ("colour", _CLASSIC)
@@ -128,6 +138,12 @@ class Bench:
         told = learners[0] if len(set(learners)) == 1 else " with and ".join(learners) + " without"
         return *scores, f"heads {', '.join(one.heads)}; classic by {told}"
 
+    def other_run(self, reference, road):
+        """Fused scores with the heads that look at stamps as another run has trained them, and as this one has."""
+        if not set(DEEP) & set(reference.heads):
+            raise InputError(f"no head of the run looks at stamps and has scores (setting heads: {', '.join(DEEP)})")
+        return self.pair(replace(reference, road=road), reference)
+
     def calibration(self, reference, method):
         """Probabilities by the calibrator of the run, and by the evidence as it is, as `pair`."""
         kind = reference.fuser if FUSERS[reference.fuser].view == "evidence" else "stack"
@@ -151,6 +167,10 @@ class Bench:
         return fit_classic(table, self.labels, self.groups, self.role, cfg, names=names)
 
     def _road(self, name):
+        if name in OTHERS and name not in self.roads:
+            raise InputError(
+                f"there are no scores with it; give the results folder of such a run as ablation.{OTHERS[name]}"
+            )
         if name not in self.roads:
             raise InputError(
                 "there are no features and colour scores without it for every shard: give the results folder of a run "
@@ -183,7 +203,8 @@ def ablation_table(roads, kinds, fusion, settings, expected):
     Parameters
     ----------
     roads : dict of Road
-        That of the run, named by the empty string, and `UNMATCHED` where there is one; of the same systems.
+        That of the run, named by the empty string, and `UNMATCHED` and those of `OTHERS` where there are any; of the
+        same systems.
     kinds : dict of str
         Kind of the score of every head that is fused, but classic (`tandemlens.learn.evidence.SCORE_KINDS`).
     fusion : tandemlens.learn.fuse.Fusion or None
@@ -232,6 +253,7 @@ def _components(bench, kind):
     for fuser in (name for name in FUSERS if name != BASELINE):
         pairs[f"fusion {fuser}"] = (replace(reference, fuser=fuser), replace(reference, fuser=BASELINE))
     made = {name: (partial(bench.pair, *pair), METRICS) for name, pair in pairs.items()}
+    made |= {name: (partial(bench.other_run, reference, name), METRICS) for name in OTHERS}
     calibrated = partial(bench.calibration, reference, bench.settings["calibration"])
     return {**made, "calibration": (calibrated, CALIBRATION)}
 

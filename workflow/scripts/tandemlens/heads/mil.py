@@ -21,12 +21,12 @@ from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.bags import Bags
 from tandemlens.learn.classifier import VIEWS, pick_device, reproducible
-from tandemlens.learn.encoders import WeightFile, create_encoder, load_encoder
+from tandemlens.learn.encoders import create_encoder, load_encoder, new_encoder
 from tandemlens.learn.joint import JointLoss
 from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, train_bags
 from tandemlens.learn.pooling import create_classifier
 from tandemlens.learn.sample import learnt_systems
-from tandemlens.learn.stamps import Format
+from tandemlens.learn.stamps import Format, refuse_format
 from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
@@ -86,7 +86,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, 
     except InputError as error:
         _refuse(folder, error)
         return
-    encoder = pretrained or _new_encoder(bags.format, cfg["encoder"], rng)
+    encoder = pretrained or new_encoder(bags.format, cfg["encoder"], rng)
     # what was drawn at random is not worth keeping
     learnt = cfg["pretrained"] or cfg["encoder"]["weights"] == "file"
     frozen = encoder.freeze_blocks(cfg["frozen"] if learnt else 0)
@@ -130,7 +130,7 @@ def score(stamps_path, model_dir, out_path, cfg):
     table = pd.DataFrame({"target_id": bags.target_ids, "mil": np.nan, "mil_by": _NONE, "attention": ""})
     rows = np.flatnonzero(bags.filled)
     if facts["trained"]:
-        _check_format(stamps_path, bags.format, facts["format"])
+        refuse_format(stamps_path, bags.format, facts["format"], "mil")
         device = pick_device(cfg["device"])
         views = VIEWS if cfg["all_views"] else VIEWS[:1]
         with reproducible(device, cfg["threads"]):
@@ -181,11 +181,6 @@ def _rows(bags, used, cfg):
     return BagRows(labels, rows["train"], rows["stop"], unlabelled), counts
 
 
-def _new_encoder(form, settings, rng):
-    weights = WeightFile(settings["file"], settings["sha256"]) if settings["weights"] == "file" else None
-    return create_encoder(settings["name"], len(form.bands), form.pixels, rng, weights)
-
-
 def _train(encoder, bags, rows, cfg, rng, device, progress):
     settings = BagTraining(**{field.name: cfg[field.name] for field in fields(BagTraining)})
     network = create_classifier(encoder, np.concatenate([bags.geometry[k] for k in rows.train]), cfg, rng)
@@ -194,16 +189,6 @@ def _train(encoder, bags, rows, cfg, rng, device, progress):
     with reproducible(device, cfg["threads"]):
         report = train_bags(network, bags, rows, settings, cfg["views"], rng, device, progress, joint)
     return network, report
-
-
-def _check_format(path, form, saved):
-    for name, value in asdict(form).items():
-        other = tuple(saved[name]) if isinstance(saved[name], list) else saved[name]
-        if value != other:
-            raise InputError(
-                f"stamps {path} have {name} {value} but the mil head was fitted to {other}; fit it again with the "
-                "settings of the run"
-            )
 
 
 def _load(facts, path):

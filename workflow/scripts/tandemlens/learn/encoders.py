@@ -276,6 +276,30 @@ def load_encoder(folder, bands, size):
     return encoder
 
 
+def new_encoder(form, settings, rng):
+    """The encoder that the settings name, not pretrained by the run.
+
+    Parameters
+    ----------
+    form : tandemlens.learn.stamps.Format
+    settings : dict
+        Section ``encoder`` of the settings.
+    rng : numpy.random.Generator
+        Draws the weights, where none are given.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    InputError
+        As `create_encoder`.
+    """
+    weights = WeightFile(settings["file"], settings["sha256"]) if settings["weights"] == "file" else None
+    return create_encoder(settings["name"], len(form.bands), form.pixels, rng, weights)
+
+
 def _load(encoder, weights):
     state, backbone = _read(weights), encoder.backbone
     try:

@@ -65,8 +65,8 @@ class BagPooling(nn.Module):
         return pooled * some[:, None], masked_softmax(logits, looked_at) * valid
 
 
-class BagClassifier(nn.Module):
-    """Log odds of bags of stamps.
+class BagEmbedding(nn.Module):
+    """Bags of stamps as one vector each.
 
     Parameters
     ----------
@@ -95,10 +95,9 @@ class BagClassifier(nn.Module):
         n_in = encoder.width + geometry.shape[1]
         self.describe = nn.Sequential(nn.Linear(n_in, width), nn.GELU(), nn.Dropout(dropout))
         self.pooling = BagPooling(width, layers, dropout=dropout)
-        self.classifier = nn.Linear(width, 1)
 
-    def forward(self, stamps, geometry, valid):
-        """Score bags.
+    def embed(self, stamps, geometry, valid):
+        """Pool bags.
 
         Parameters
         ----------
@@ -110,21 +109,39 @@ class BagClassifier(nn.Module):
 
         Returns
         -------
-        logits : (b,) Tensor
-        attention : (b, k) Tensor
         pooled : (b, width) Tensor
-            What the logits are made of.
+        attention : (b, k) Tensor
         """
         described = self.describe_stamps(stamps, geometry)
         features = described.new_zeros(*valid.shape, described.shape[-1])
         features[valid] = described
-        pooled, attention = self.pooling(features, valid)
-        return self.classifier(pooled).squeeze(-1), attention, pooled
+        return self.pooling(features, valid)
 
     def describe_stamps(self, stamps, geometry):
         """Pixels and geometry of stamps, (n, band, side, side) and (n, g), as one vector each, (n, width)."""
         place = torch.nan_to_num((geometry - self.centre) / self.spread, posinf=0, neginf=0)
         return self.describe(torch.cat([self.encoder(stamps), place], dim=-1))
+
+
+class BagClassifier(BagEmbedding):
+    """Log odds of bags of stamps; made as `BagEmbedding` is."""
+
+    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0):
+        super().__init__(encoder, geometry, width, layers, dropout)
+        self.classifier = nn.Linear(width, 1)
+
+    def forward(self, stamps, geometry, valid):
+        """Score bags, given as to `BagEmbedding.embed`.
+
+        Returns
+        -------
+        logits : (b,) Tensor
+        attention : (b, k) Tensor
+        pooled : (b, width) Tensor
+            What the logits are made of.
+        """
+        pooled, attention = self.embed(stamps, geometry, valid)
+        return self.classifier(pooled).squeeze(-1), attention, pooled
 
 
 def create_classifier(encoder, geometry, settings, rng):
@@ -134,7 +151,7 @@ def create_classifier(encoder, geometry, settings, rng):
     ----------
     encoder : tandemlens.learn.encoders.Encoder
     geometry : (k, g) array_like
-        As for `BagClassifier`.
+        As for `BagEmbedding`.
     settings : dict
         Keys width, layers and dropout.
     rng : numpy.random.Generator
@@ -144,6 +161,20 @@ def create_classifier(encoder, geometry, settings, rng):
     -------
     BagClassifier
     """
+    return _create(BagClassifier, encoder, geometry, settings, rng)
+
+
+def create_embedding(encoder, geometry, settings, rng):
+    """An embedding of bags, as `create_classifier` makes a classifier.
+
+    Returns
+    -------
+    BagEmbedding
+    """
+    return _create(BagEmbedding, encoder, geometry, settings, rng)
+
+
+def _create(kind, encoder, geometry, settings, rng):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
-        return BagClassifier(encoder, geometry, settings["width"], settings["layers"], settings["dropout"])
+        return kind(encoder, geometry, settings["width"], settings["layers"], settings["dropout"])

@@ -52,6 +52,8 @@ class PretextSettings:
         bright a patch is, and of what colour.
     decoder_width, decoder_depth : int
         Of the network that fills in the patches; the width is a multiple of 32.
+    positive_weight : float
+        Of the agreement with synthetic positives beside the contrast; Zeng et al. (2024) take 0.5 with MoCo.
     """
 
     hidden: int
@@ -62,6 +64,7 @@ class PretextSettings:
     normalise_patches: bool
     decoder_width: int
     decoder_depth: int
+    positive_weight: float = 0.5
 
 
 def create_pretext(method, encoder, settings, rng):
@@ -89,10 +92,6 @@ def create_pretext(method, encoder, settings, rng):
     InputError
         If there is no such method, or the encoder cannot be trained by it.
     """
-    if method == "clsp":
-        raise InputError(
-            "pretrain.method clsp needs synthetic positives, and their generator is not built yet; use moco or simsiam"
-        )
     if method not in _MADE_BY:
         raise InputError(f"pretrain.method {method} is unknown; use one of {', '.join(METHODS)}")
     if method == "mae" and not encoder.patch:
@@ -145,6 +144,21 @@ def agreement(predicted, target):
         -1 where all are parallel.
     """
     return -cosine_similarity(predicted.float(), target.detach().float(), dim=1).mean()
+
+
+def positive_term(own, positive):
+    """How far stamps are from their synthetic positives: the mean of 2 - 2 cosine (CLSP).
+
+    Parameters
+    ----------
+    own, positive : (n, d) Tensor
+
+    Returns
+    -------
+    () Tensor
+        0 where they are parallel.
+    """
+    return 2 - 2 * cosine_similarity(own.float(), positive.float(), dim=1).mean()
 
 
 def reconstruction(predicted, images, masked, patch, normalise, valid=None):
@@ -264,12 +278,17 @@ class Moco(nn.Module):
 
     def forward(self, first, second, valid, generator):
         """Loss and projections; see `create_pretext`."""
+        loss, projected = self.contrasted(first, second)
+        return loss, projected.detach()
+
+    def contrasted(self, first, second):
+        """Loss, and projections of the first view."""
         views = (first, second)
         projected = [self.projector(self.features(view)) for view in views]
         with torch.no_grad():
             keys = [self.slow(view) for view in views]
         losses = self.terms(self.predictor(projected[0]), keys[1]) + self.terms(self.predictor(projected[1]), keys[0])
-        return self.scale() * torch.stack(losses).mean(), projected[0][: len(first)].detach()
+        return self.scale() * torch.stack(losses).mean(), projected[0][: len(first)]
 
     def features(self, view):
         """Features of a view, as they are projected."""
@@ -304,6 +323,30 @@ class FastMoco(Moco):
     def scale(self):
         """The loss is the mean over the twelve terms."""
         return 1.0
+
+
+class Clsp(Moco):
+    """CLSP (Zeng et al. 2024, arXiv:2408.16965): MoCo v3, and agreement of a stamp with a synthetic positive of it."""
+
+    def __init__(self, encoder, settings):
+        super().__init__(encoder, settings)
+        self.weight = settings.positive_weight
+
+    def forward(self, first, second, valid, generator, third=None, whose=None):
+        """Loss and projections; see `create_pretext`.
+
+        Parameters
+        ----------
+        third : (m, band, s, s) Tensor, optional
+            Views of synthetic positives.
+        whose : (m,) int64 Tensor, optional
+            Stamps that they are positives of.
+        """
+        loss, projected = self.contrasted(first, second)
+        # batch normalisation wants two
+        if third is not None and len(third) > 1:
+            loss = loss + self.weight * positive_term(projected[whose], self.projector(self.features(third)))
+        return loss, projected.detach()
 
 
 class Mae(nn.Module):
@@ -367,5 +410,5 @@ class SimSiam(nn.Module):
         """Nothing follows."""
 
 
-_MADE_BY = {"moco": Moco, "fast_moco": FastMoco, "mae": Mae, "simsiam": SimSiam, "lensiam": SimSiam}
-METHODS = (*_MADE_BY, "clsp")
+_MADE_BY = {"moco": Moco, "fast_moco": FastMoco, "mae": Mae, "simsiam": SimSiam, "lensiam": SimSiam, "clsp": Clsp}
+METHODS = tuple(_MADE_BY)

@@ -1,7 +1,5 @@
 """The encoder of a run, trained without labels on stamps of the training sample and of the targets of the search."""
 
-import hashlib
-import json
 import logging
 import os
 from dataclasses import dataclass, fields
@@ -16,8 +14,9 @@ from tandemlens.learn.classifier import pick_device
 from tandemlens.learn.encoders import WeightFile, create_encoder, save_encoder, save_reason
 from tandemlens.learn.galaxies import write_galaxies
 from tandemlens.learn.lens_pairs import LensPairs
+from tandemlens.learn.positives import Positives
 from tandemlens.learn.pretext import PretextSettings, create_pretext
-from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
+from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, fingerprint, run_task
 from tandemlens.learn.probe import probe, system_features
 from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.stream import StampStream
@@ -31,13 +30,12 @@ _RECIPES = {
     "moco": (1.5e-4, 0.1),
     "fast_moco": (1.5e-4, 0.1),
     "mae": (1.5e-4, 0.05),
+    "clsp": (1.5e-4, 0.1),
     "simsiam": (5e-4, 0.05),
     "lensiam": (5e-4, 0.05),
 }
 #: systems of which pairs of one lens are drawn, and stamps that go to a probe together
 _MOST_PAIRED, _PROBE_BATCH = 4000, 256
-#: settings that change where or how fast is computed, and not what
-_NO_MATTER = ("device", "threads", "minutes")
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class Sample:
         target_id, ra and dec (deg) of the targets of the samples train and search.
     train_paths, search_paths : list of str
         stamps.h5 of their shards.
+    positives : sequence of str
+        positives.h5 of the shards of the training sample, for the method clsp.
     """
 
     folds: pd.DataFrame
@@ -62,6 +62,7 @@ class Sample:
     search: pd.DataFrame
     train_paths: list
     search_paths: list
+    positives: tuple = ()
 
 
 def pretrain(sample, folder, checkpoint, cfg, progress):
@@ -152,11 +153,14 @@ def _task(pretext, sample, paths, wanted, cfg, progress):
     if cfg["method"] == "lensiam":
         pairs = LensPairs(sample.train_paths, sample.systems[sample.systems["target_id"].isin(wanted)], _MOST_PAIRED)
         log.info("%d lenses have several systems", len(pairs))
+    positives = Positives(sample.train_paths, sample.positives) if cfg["method"] == "clsp" else None
     stream = partial(_open_stream, paths, cfg["batch"], cfg["seed"], wanted)
-    settings, print_ = _settings(cfg), _fingerprint(paths, wanted, cfg)
-    return PretrainTask(
-        pretext, stream, settings, cfg["views"], cfg["seed"], print_, progress, pairs, _probes(sample, cfg)
-    )
+    # the copy of the galaxies is made anew every time
+    galaxies = cfg["galaxies"]["file"]
+    files = [*paths[: len(paths) - bool(galaxies)], *filter(None, [galaxies]), *sample.positives]
+    settings, print_ = _settings(cfg), fingerprint(files, wanted, cfg)
+    given = pretext, stream, settings, cfg["views"], cfg["seed"], print_, progress
+    return PretrainTask(*given, pairs, _probes(sample, cfg), positives)
 
 
 def _open_stream(paths, batch, seed, wanted, part):
@@ -197,16 +201,6 @@ def _pick(kind, cfg):
 
 def _weights(encoder):
     return WeightFile(encoder["file"], encoder["sha256"]) if encoder["weights"] == "file" else None
-
-
-def _fingerprint(paths, wanted, cfg):
-    """Digest of all that decides the weights; files are told by size and time."""
-    # the copy of the galaxies is made anew every time
-    files = [*paths[: len(paths) - bool(cfg["galaxies"]["file"])], *filter(None, [cfg["galaxies"]["file"]])]
-    stats = [(str(path), Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
-    settings = {name: value for name, value in cfg.items() if name not in _NO_MATTER}
-    text = json.dumps([settings, stats, sorted(wanted)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _give_up(folder, reason, facts):

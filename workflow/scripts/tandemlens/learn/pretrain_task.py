@@ -4,10 +4,13 @@ All that is random in a step follows from the seed and the numbers of epoch and 
 at any point goes on from the end of the last epoch to the same weights.
 """
 
+import hashlib
+import json
 import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -34,6 +37,8 @@ log = logging.getLogger("tandemlens")
 _CLIP = 1.0
 #: spread of vectors (1 on a sphere) below which they are all alike
 COLLAPSED = 0.3
+#: settings that change where or how fast is computed, and not what
+_NO_MATTER = ("device", "threads", "minutes")
 #: what the checkpoint holds besides lightning's own
 _OWN = "tandemlens"
 
@@ -98,6 +103,26 @@ def spread(vectors):
     return normalize(vectors.float(), dim=1).std(0).mean() * vectors.shape[1] ** 0.5
 
 
+def fingerprint(files, wanted, cfg):
+    """Digest of all that decides the weights of a training; a file is told by its size and time.
+
+    Parameters
+    ----------
+    files : list of str
+    wanted : set of str
+        Systems that it sees.
+    cfg : dict
+
+    Returns
+    -------
+    str
+    """
+    stats = [(str(path), Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+    settings = {name: value for name, value in cfg.items() if name not in _NO_MATTER}
+    text = json.dumps([settings, stats, sorted(wanted)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class PretrainTask(lightning.LightningModule):
     """A method of `tandemlens.learn.pretext` with what it is trained on.
 
@@ -114,6 +139,7 @@ class PretrainTask(lightning.LightningModule):
     fingerprint : str
         Of all that decides the weights; a checkpoint of another one is not used.
     pairs : tandemlens.learn.lens_pairs.LensPairs, optional
+    positives : tandemlens.learn.positives.Positives, optional
     probes : callable, optional
         Gives a dict of numbers for encoder and device.
     progress : callable
@@ -134,11 +160,24 @@ class PretrainTask(lightning.LightningModule):
         If there are too few stamps for one step.
     """
 
-    def __init__(self, pretext, open_stream, settings, views, seed, fingerprint, progress, pairs=None, probes=None):
+    def __init__(
+        self,
+        pretext,
+        open_stream,
+        settings,
+        views,
+        seed,
+        fingerprint,
+        progress,
+        pairs=None,
+        probes=None,
+        positives=None,
+    ):
         super().__init__()
         self.pretext = pretext
         self._open_stream, self._settings, self._views, self._seed = open_stream, settings, views, seed
-        self._fingerprint, self._progress, self._pairs, self._probes = fingerprint, progress, pairs, probes
+        self._fingerprint, self._progress = fingerprint, progress
+        self._pairs, self._probes, self._positives = pairs, probes, positives
         self._loader, self.curve, self.ended, self.failed, self._seconds = None, [], "", False, 0.0
         self.n_stamps = open_stream((0, 1)).n_stamps
         self.batches = self.n_stamps // (settings.batch * settings.devices)
@@ -177,9 +216,17 @@ class PretrainTask(lightning.LightningModule):
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         views = Views(self._views, generator)
         first, second = (views(*planes) for planes in self._pair(batch, rng))
-        loss, vectors = self.pretext(first.x, second.x, first.valid, generator)
+        loss, vectors = self.pretext(first.x, second.x, first.valid, generator, **self._third(batch, views, rng))
         self._sums += torch.stack([loss.detach(), spread(vectors), torch.ones_like(loss)]).double()
         return loss
+
+    def _third(self, batch, views, rng):
+        """Views of synthetic positives, and whose they are, where there are any."""
+        if self._positives is None:
+            return {}
+        whose, flux = self._positives.draw(batch.number.cpu().numpy(), rng)
+        whose = whose.to(self.device)
+        return {"third": views(flux.to(self.device), batch.sigma[whose], batch.mask[whose]).x, "whose": whose}
 
     def _pair(self, batch, rng):
         """Stamps of the first and of the second views; some of a batch may be of two systems with one lens."""

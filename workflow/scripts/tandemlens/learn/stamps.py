@@ -2,11 +2,12 @@
 
 import itertools
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import h5py
 import numpy as np
 
+from tandemlens.base.atomic import atomic_path
 from tandemlens.base.errors import InputError
 
 #: datasets with one row a stamp
@@ -86,6 +87,8 @@ class StampFile:
     Attributes
     ----------
     format : Format
+    centre_arcsec : float, arcsec
+        Side of the wide stamp of a centre; NaN where the file does not say.
     target_ids : tuple of str
         Every target of the shard, also those without stamps.
     start : (m + 1,) int64 ndarray
@@ -102,6 +105,7 @@ class StampFile:
             tuple(map(float, facts["scale"])),
             float(facts["pixel_scale"]),
         )
+        self.centre_arcsec = float(facts["centre_arcsec"]) if "centre_arcsec" in facts else np.nan
         self.target_ids = tuple(handle["target_id"].asstr()[:])
         self.start = handle["start"][:]
 
@@ -150,6 +154,29 @@ def open_stamps(path):
     """
     with h5py.File(path, "r") as handle:
         yield StampFile(handle)
+
+
+def write_stamps(path, like, systems):
+    """Write stamps of systems that were made from those of a file.
+
+    Parameters
+    ----------
+    path : str
+    like : str
+        stamps.h5 whose layout and facts it gets.
+    systems : list of (str, Stamps)
+        By target_id.
+    """
+    counts = [len(stamps) for _, stamps in systems]
+    with h5py.File(like, "r") as source, atomic_path(path) as temporary, h5py.File(temporary, "w") as out:
+        out.attrs.update(source.attrs)
+        for name in _ROWS:
+            rows = np.concatenate([source[name][:0], *(getattr(stamps, name) for _, stamps in systems)])
+            chunks = source[name].chunks if len(rows) else None
+            out.create_dataset(name, data=rows, chunks=chunks and (min(chunks[0], len(rows)), *chunks[1:]))
+        out["target"][...] = np.repeat(np.arange(len(counts)), counts)
+        out["start"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        out.create_dataset("target_id", data=[name for name, _ in systems], dtype=h5py.string_dtype())
 
 
 @dataclass(frozen=True)
@@ -225,4 +252,28 @@ def _check_alike(path, form, first_path, first):
         if have != expected:
             raise InputError(
                 f"stamps {path} have {name} {have} but {first_path} has {expected}; make them again with one setting"
+            )
+
+
+def refuse_format(path, form, saved, head):
+    """Refuse stamps of another make than those that a head was fitted to.
+
+    Parameters
+    ----------
+    path : str
+    form : Format
+    saved : dict
+        That of the fit, as JSON gives it back.
+    head : str
+
+    Raises
+    ------
+    InputError
+    """
+    for name, value in asdict(form).items():
+        other = tuple(saved[name]) if isinstance(saved[name], list) else saved[name]
+        if value != other:
+            raise InputError(
+                f"stamps {path} have {name} {value} but the {head} head was fitted to {other}; fit it again with the "
+                "settings of the run"
             )

@@ -235,6 +235,19 @@ MIL = [
     ),
 ]
 
+#: one row per target of the stamps
+PROTO = [
+    Column("target_id", "str", "", "target"),
+    Column(
+        "proto",
+        "float64",
+        "",
+        "log odds of the tandem prototype against all others, at equal shares; NaN if the head was not trained or the "
+        "target has no stamp",
+    ),
+    Column("proto_by", "str", "", "episodes, simpleshot, or none where there is no score"),
+]
+
 #: columns of `scores/{head}.parquet`
 OF = {
     "colour": COLOUR,
@@ -245,4 +258,5 @@ OF = {
     "fused": FUSED,
     "anomaly": ANOMALY,
     "mil": MIL,
+    "proto": PROTO,
 }

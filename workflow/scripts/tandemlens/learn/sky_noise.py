@@ -1,0 +1,133 @@
+"""Noise of blank sky in stamps: what a generator need not learn, because it is known.
+
+Noise of matched images is correlated. In every band it is drawn as white noise behind a Gaussian, whose width follows
+from how much neighbours differ: of such noise neighbours have the correlation exp(-1 / 4 w^2).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from tandemlens.base.robust import robust_sigma
+from tandemlens.learn.anchors import pixel_snr
+
+#: S/N of 3 x 3 pixels above which they show light
+_LIT = 3.0
+#: neighbours that correlate as little or as much as this are told no further
+_LEAST, _MOST = 0.01, 0.99
+
+
+def lit_pixels(flux, sigma, mask):
+    """Pixels of stamps that show light, and those beside them.
+
+    Parameters
+    ----------
+    flux, sigma : (n, band, s, s) ndarray
+        asinh of flux over scale, linear noise over scale.
+    mask : (n, band, s, s) bool ndarray
+
+    Returns
+    -------
+    (n, s, s) bool ndarray
+    """
+    snr = np.array([pixel_snr(*stamp) for stamp in zip(flux, sigma, mask, strict=True)]).reshape(
+        len(flux), *flux.shape[2:]
+    )
+    seen = ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3 > _LIT
+    return ndimage.binary_dilation(seen, np.ones((1, 3, 3), bool))
+
+
+def blank_noise(flux, sigma, mask):
+    """Noise of the pixels of stamps that show none.
+
+    Parameters
+    ----------
+    flux, sigma, mask
+        As for `lit_pixels`.
+
+    Returns
+    -------
+    level, fine : (band,) float64 ndarray
+        Robust spread of the pixels over their declared noise, and of the differences of neighbours over sqrt(2) over
+        the same; NaN for a band without any.
+    """
+    blank, levels, fine = ~lit_pixels(flux, sigma, mask), [], []
+    for band in range(flux.shape[1]):
+        seen = blank & mask[:, band] & (sigma[:, band] > 0)
+        told = np.where(seen, sigma[:, band].astype(np.float64), 1)
+        linear = np.sinh(flux[:, band].astype(np.float64)) / told
+        pairs = seen[..., 1:] & seen[..., :-1]
+        step = (linear[..., 1:] - linear[..., :-1])[pairs] / np.sqrt(2)
+        levels.append(robust_sigma(linear[seen]))
+        fine.append(robust_sigma(step))
+    return np.array(levels, float), np.array(fine, float)
+
+
+@dataclass
+class SkyNoise:
+    """Noise of the stamps of segments and of the wide ones.
+
+    Parameters
+    ----------
+    level : (2, band) float64 ndarray
+        Over the declared noise; of segments, of wide stamps.
+    width : (2, band) float64 ndarray, pixel
+        Sigma of the Gaussian.
+    """
+
+    level: np.ndarray
+    width: np.ndarray
+
+    @classmethod
+    def fit(cls, flux, sigma, mask, wide):
+        """Measure it.
+
+        Parameters
+        ----------
+        flux, sigma, mask
+            As for `lit_pixels`.
+        wide : (n,) bool ndarray
+
+        Returns
+        -------
+        SkyNoise
+            1 and white where no pixel tells.
+        """
+        found = [np.array(blank_noise(flux[rows], sigma[rows], mask[rows])) for rows in (~wide, wide)]
+        level, fine = np.array(found).transpose(1, 0, 2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = np.clip(1 - np.square(fine / level), _LEAST, _MOST)
+        correlation = np.where(np.isfinite(correlation), correlation, _LEAST)
+        return cls(np.where(np.isfinite(level), level, 1.0), np.sqrt(-0.25 / np.log(correlation)))
+
+    def draw(self, white, sigma, wide):
+        """Noise from white noise.
+
+        Parameters
+        ----------
+        white : (n, band, s, s) ndarray
+            Of spread 1.
+        sigma : (n, band, s, s) ndarray
+            Declared.
+        wide : (n,) bool ndarray
+
+        Returns
+        -------
+        (n, band, s, s) float64 ndarray
+            Linear, over the scale.
+        """
+        out = np.zeros(white.shape)
+        for n, kind in enumerate(wide.astype(int)):
+            for band, (level, width) in enumerate(zip(self.level[kind], self.width[kind], strict=True)):
+                smooth = ndimage.gaussian_filter(white[n, band], width, mode="wrap", truncate=6)
+                # of the discrete kernel, which a narrow one needs
+                point = ndimage.gaussian_filter(_point(white.shape[-1]), width, mode="wrap", truncate=6)
+                out[n, band] = level * smooth / np.sqrt(np.square(point).sum())
+        return out * sigma
+
+
+def _point(side):
+    image = np.zeros((side, side))
+    image[side // 2, side // 2] = 1
+    return image
