@@ -33,6 +33,8 @@ def objsearch(sky, asked):
     if asked.path != "/cgi-bin/objsearch" or query.get("search_type") != "Near Position Search":
         return Reply(HTML, 404)
     ra, dec = (float(query[key].removesuffix("d")) for key in ("lon", "lat"))
+    # a longitude without its unit counts hours
+    ra *= 1 if query["lon"].endswith("d") else 15
     found = around(OBJECTS, ra, dec, float(query["radius"]) * 60)
     if not found:
         body = '<PARAM name="Error" value=" No object found."/>\n'

@@ -38,6 +38,7 @@ def ask_ned(client, target, radius_arcsec):
     DataError
         If no good answer comes.
     """
+    # a longitude without d would count hours
     params = {
         "search_type": "Near Position Search",
         "in_csys": "Equatorial",
