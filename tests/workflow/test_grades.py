@@ -28,7 +28,7 @@ def test_grades_go_all_the_way_and_one_changed_grade_reruns_what_uses_them(tree,
     (tree.folder / FILE).write_text(votes)
     tree.configure(heads=["colour", "classic", "pu"], grades={"next": True})
     # what only follows from the catalogue and the fusion is left out to save time, and is to be done in any case
-    tree.snakemake("results/catalogue/next_to_grade.parquet")
+    tree.snakemake("--until", "next_to_grade")
     catalogue = tree.folder / "results/catalogue"
     assert read_table(catalogue / "votes.parquet")["status"].tolist() == ["ok", "unknown_target", "bad_row"]
     candidates = read_table(catalogue / "candidates.parquet").set_index("target_id")
