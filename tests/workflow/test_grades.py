@@ -1,14 +1,14 @@
 """Grades in a run: what a file of grades adds, and what one changed grade reruns."""
 
 import pytest
-from test_rerun import ALL, FUSED
+from test_rerun import ALL, FUSED, RANKED
 
 from learn.test_votes import HEADER
 from tandemlens.base.tables import read_table
 
 FILE = "resources/grades/ann.csv"
 #: what follows from grades where no head learns from them
-LOOKED_AT = {"grades": 1, "catalogue": 1, "report": 1}
+LOOKED_AT = {"grades": 1, **RANKED}
 
 
 @pytest.fixture
