@@ -13,6 +13,7 @@ from tandemlens.base.columns import (
     features,
     fetch,
     folds,
+    grades,
     images,
     match,
     measure,
@@ -48,16 +49,20 @@ class Product:
 
 
 _HEADS = [name for name in scores.OF if name != "fused"]
-_CANDIDATES = candidates.columns([*_HEADS, "fused"], ["{band}"], True, ["{catalogue}"], crossmatch.SERVICES)
+_CANDIDATES = candidates.columns([*_HEADS, "fused"], ["{band}"], True, ["{catalogue}"], crossmatch.SERVICES, True)
 
 PRODUCTS = [
     Product(
         "catalogue/candidates.{parquet,fits,vot,csv}, catalogue/hats",
-        "row of the user's catalogue, ranked; columns of heads, catalogues and services only where the run has them",
+        "row of the user's catalogue, ranked; columns of heads, crossmatches and grades only where the run has them",
         _CANDIDATES,
     ),
     Product("catalogue/coverage.parquet", "band", coverage.COLUMNS),
     Product("catalogue/expected.parquet", "target for which second clusters were drawn", expected.COLUMNS),
+    Product("catalogue/votes.parquet", "row of the files of grades", grades.VOTES),
+    Product("catalogue/grades.parquet", "graded target", grades.GRADES),
+    Product("catalogue/graders.parquet", "grader", grades.GRADERS),
+    Product("catalogue/next_to_grade.parquet", "target, the most urgent first", grades.NEXT),
     Product(f"{{survey}}/{{sample}}/targets.parquet, {_SHARD}/targets.parquet", "cluster", targets.COLUMNS),
     Product(f"{_SHARD}/fetch.parquet", "target and band", fetch.COLUMNS),
     Product(f"{_SHARD}/dust.parquet", "target", dust.COLUMNS),
