@@ -13,7 +13,7 @@ from tandemlens.base.tables import read_meta, read_table
 from tandemlens.catalogue import evaluation_figures as figures
 from tandemlens.catalogue.figures import png
 from tandemlens.catalogue.template import page_template
-from tandemlens.learn.evaluate import COMPARED, EDGES, EXPERT_RADIUS, EXPERT_SNR, REFERENCES, is_expert, on_test, scored
+from tandemlens.learn.evaluate import COMPARED, EDGES, EXPERT_RADIUS, EXPERT_SNR, is_expert, lead_head, on_test, scored
 
 #: metrics of the table of heads, with their headings
 _COLUMNS = {
@@ -114,21 +114,6 @@ def _ranking(test, scores, tables):
         "compared": [_heading(metric) for metric in COMPARED],
         "paired": [(*pair, mine.to_dict("records")) for pair, mine in tables["paired"].groupby(["a", "b"], sort=False)],
     }
-
-
-def lead_head(heads):
-    """The head whose figures stand for the run: fused where there is one.
-
-    Parameters
-    ----------
-    heads : list of str
-        Those that have a score; not empty.
-
-    Returns
-    -------
-    str
-    """
-    return next((head for head in REFERENCES if head in heads), heads[0])
 
 
 def heads_table(metrics):

@@ -14,10 +14,9 @@ from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import empty_frame, read_meta, read_table, write_table
 from tandemlens.catalogue import evaluation_figures
 from tandemlens.catalogue import overview_figures as figures
-from tandemlens.catalogue.evaluation import lead_head
 from tandemlens.catalogue.figures import colour_picture, save_figure
 from tandemlens.catalogue.pictures import stamp_of
-from tandemlens.learn.evaluate import on_test, scored
+from tandemlens.learn.evaluate import lead_head, on_test, scored
 from tandemlens.learn.metrics import roc
 
 #: HEALPix order of the cells of the map, 0.9 degrees

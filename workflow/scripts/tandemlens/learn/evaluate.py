@@ -151,6 +151,21 @@ def scored(scores):
     return [head for head in scores if np.isfinite(scores[head]).any()]
 
 
+def lead_head(heads):
+    """The head whose figures stand for the run: fused where there is one.
+
+    Parameters
+    ----------
+    heads : list of str
+        Those that have a score; not empty.
+
+    Returns
+    -------
+    str
+    """
+    return next((head for head in REFERENCES if head in heads), heads[0])
+
+
 def is_expert(test):
     """Whether experts would recover the arcs of a system (Rojas et al. 2023), from S/N and Einstein radius over seeing.
 
