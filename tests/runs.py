@@ -66,3 +66,8 @@ def answer(path):
     facts = {"url": "https://sky.example/cutout", "key": {"ra": 1.5}, "fetched": "2026-01-01T00:00:00+00:00"}
     Path(f"{path}.json").write_text(json.dumps(facts))
     return path
+
+
+def made(path, rule):
+    """Give a product a sidecar of a job without inputs."""
+    write_sidecar(path, job_facts(rule, 0.0, [path], {}))
