@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from pathlib import Path
 
 import requests
@@ -52,7 +53,10 @@ def issues(crate, profile, cache, severity=Severity.REQUIRED):
         offline=True,
         skip_availability_check=True,
     )
-    found = services.validate(settings).get_issues(severity)
+    with warnings.catch_warnings():
+        # the validator's own use of rdflib
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = services.validate(settings).get_issues(severity)
     return [f"{issue.check.identifier}: {issue.message} {issue.violatingEntity or ''}" for issue in found]
 
 

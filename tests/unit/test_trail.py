@@ -1,15 +1,14 @@
 """Sidecars, the trail of a row and the check of all digests, on a small made-up run."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 
 from places import ROOT
+from runs import PLACES, ROAD, finish, make
 from tandemlens.base.errors import InputError, SettingsError
 from tandemlens.base.lineage import Places, trace_back
 from tandemlens.base.sidecar import (
@@ -24,67 +23,12 @@ from tandemlens.base.sidecar import (
 from tandemlens.catalogue.trail import find_row, places_of, row_lineage, tell_trail
 from tandemlens.catalogue.verify import verify_lineage, verify_run
 
-PLACES = Places("results", "cache")
-ROAD = "results/sky/search"
-#: two shards; of the two targets of the first each has an answer of its own
-TARGETS = [("a", "A one", "hp8_00001", 1), ("b", "twin", "hp8_00001", 2), ("c", "twin", "hp8_00002", 3)]
-
-
-def make(rule, outputs, inputs, content=None, settings=None, started=1.0):
-    """A job: its products, each with a sidecar."""
-    facts = job_facts(
-        rule,
-        started,
-        outputs,
-        {p: digest_of(p) for p in inputs},
-        {},
-        {f"{rule}.py": "0123", "tandemlens": "4567"},
-        settings,
-    )
-    for output in map(Path, outputs):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, pd.DataFrame):
-            content.to_parquet(output)
-        elif isinstance(content, dict):
-            output.mkdir(exist_ok=True)
-            for name, text in content.items():
-                (output / name).write_text(text)
-        else:
-            output.write_text(content or f"{rule} {output.name}")
-        write_sidecar(output, facts)
-    return list(map(str, outputs))
-
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A finished run of two shards, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    Path("list.csv").write_text("of the user")
-    rows = pd.DataFrame(TARGETS, columns=["target_id", "name", "shard", "rank"])
-    plan = make("plan", [f"{ROAD}/targets.parquet"], ["list.csv"], rows)
-    per_shard = []
-    for shard, own in rows.groupby("shard"):
-        folder = f"{ROAD}/{shard}"
-        make("targets", [f"{folder}/targets.parquet"], plan, own.assign(canvas=own["target_id"]))
-        answers = [answer(f"cache/{t}.fits") for t in own["target_id"]]
-        fetched = pd.DataFrame({"target_id": own["target_id"], "files": [json.dumps([a]) for a in answers]})
-        made = [f"{folder}/cutouts.h5", f"{folder}/fetch.parquet"]
-        make("fetch", made, [f"{folder}/targets.parquet", *answers], fetched)
-        per_shard += make("score", [f"{folder}/scores.parquet"], made, settings={"depth": 3})
-    model = make("fit", ["results/models/colour"], per_shard, {"model.json": "{}", "weights.bin": "w"})
-    rows = rows.assign(survey="sky", status="scored")
-    catalogue = ["results/catalogue/candidates.parquet", "results/catalogue/candidates.csv"]
-    make("catalogue", catalogue, [*per_shard, *model], rows)
-    make("crate", ["results/ro-crate-metadata.json"], catalogue[:1])
-    return tmp_path
-
-
-def answer(path):
-    Path(path).parent.mkdir(exist_ok=True)
-    Path(path).write_text(f"pixels of {path}")
-    facts = {"url": "https://sky.example/cutout", "key": {"ra": 1.5}, "fetched": "2026-01-01T00:00:00+00:00"}
-    Path(f"{path}.json").write_text(json.dumps(facts))
-    return path
+    finish()
 
 
 def flip(path, at=0):
