@@ -36,7 +36,7 @@ class Run:
 
     def end(self):
         """Wait until it has done all; returns what it said."""
-        self.process.wait(300)
+        self.process.wait(900)
         self._said.seek(0)
         said = self._said.read().decode()
         assert self.process.returncode == 0, said
@@ -82,13 +82,13 @@ def too_little_time(tree):
 def disturb(cluster, tree):
     """A whole run: a node drained, the controller restarted, Snakemake killed, and the same command once more."""
     run = Run(tree)
-    job, node = wait_for("a job", lambda: next((j for j in running(cluster) if "road" in j[2]), None), 120)[:2]
+    job, node = wait_for("a job", lambda: next((j for j in running(cluster) if "road" in j[2]), None), 300)[:2]
     cluster.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     drained = time.time()
     cluster.kill("controller", signal.SIGTERM)
     time.sleep(2)
     cluster.start_controller()
-    wait_for("a later job", lambda: next((j for j in running(cluster) if "road" not in j[2]), None), 120)
+    wait_for("a later job", lambda: next((j for j in running(cluster) if "road" not in j[2]), None), 300)
     run.process.kill()
     run.process.wait()
     Run(tree).end()
