@@ -293,7 +293,14 @@ def learns_from(head):
     for product, there in (("expected", CAN_EXPECT), ("grades", GRADE_FILES)):
         run |= {product: []} if product in run and not there else {}
     shards = {
-        f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s) for s, p in asked if s != "run"
+        f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s)
+        for s, p in asked
+        if s in ("train", "search")
+    }
+    shards |= {
+        f"graded_{p}": per_shard(SHARD_PRODUCTS[p]) if GRADE_FILES else []
+        for s, p in asked
+        if s == "graded"
     }
     # weights learnt without labels, where a head asks for them
     pretrained = SETTINGS[head.name].get("pretrained", False)

@@ -20,6 +20,7 @@ from tandemlens.base.columns import (
     scores,
     segments,
     stage,
+    synthetic,
     systems,
     targets,
     truth,
@@ -73,6 +74,7 @@ PRODUCTS = [
     Product(f"{_SHARD}/photometry.parquet", "segment", photometry.COLUMNS),
     Product(f"{_SHARD}/features.parquet", "target", features.COLUMNS),
     *(Product(f"{_SHARD}/scores/{head}.parquet", "target", columns) for head, columns in scores.OF.items()),
+    Product(f"{_SHARD}/synthetic.parquet", "synthetic system that was asked for", synthetic.COLUMNS),
     Product("training/folds.parquet", "training system", folds.COLUMNS),
     Product("models/colour/population.parquet", "segment that may stand for an unrelated arc", scores.POPULATION),
     Product("models/pu/folds.parquet", "field group that the head has learnt from", scores.PU_FOLDS),
@@ -89,5 +91,6 @@ PRODUCTS = [
             "paired": "two heads and figure of merit",
         }.items()
     ),
+    Product("evaluation/generator.parquet", "test of synthetic stamps", synthetic.CHECKS),
     Product("evaluation/ablation.parquet", "component and figure of merit", evaluation.ABLATION),
 ]

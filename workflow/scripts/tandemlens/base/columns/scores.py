@@ -244,8 +244,22 @@ PROTO = [
         "",
         "log odds of the tandem prototype against all others, at equal shares; NaN if the head was not trained or the "
         "target has no stamp",
+        ucd="stat.likelihood",
     ),
-    Column("proto_by", "str", "", "episodes, simpleshot, or none where there is no score"),
+    Column(
+        "proto_by",
+        "str",
+        "",
+        "episodes, simpleshot, or none where there is no score",
+        ucd="meta.code.class;meta.modelled",
+    ),
+    Column(
+        "proto_label",
+        "str",
+        "",
+        "lens or no_lens where its grade is part of a prototype; empty elsewhere",
+        ucd="meta.code.class;meta.modelled",
+    ),
 ]
 
 #: columns of `scores/{head}.parquet`
