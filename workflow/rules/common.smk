@@ -169,7 +169,9 @@ def shard_rows(wildcards):
 def systems(wildcards):
     """Number of systems that a job looks at: those of its shard, or all of the run."""
     if hasattr(wildcards, "shard"):
-        return SHARDS[wildcards.sample][wildcards.shard].systems
+        # a rule of one sample alone is of the training sample
+        sample = getattr(wildcards, "sample", "train")
+        return SHARDS[sample][wildcards.shard].systems
     return sum(shard.systems for sample in SHARDS.values() for shard in sample.values())
 
 
