@@ -125,6 +125,9 @@ def test_graded_candidates_move_the_prototype(sample, tmp_path, distance):
     for name, some in (("none", graded[:0]), ("some", graded), ("few", graded[3:])):
         facts = train(sample, tmp_path / name, cfg, graded=some, search_paths=search)
         assert facts["graded"] == {"lenses": int(some.sum()), "others": int((~some).sum())}
+        labels = scores_of(search[0], tmp_path / name, tmp_path)["proto_label"]
+        told = {"none": 0, "some": 6, "few": 0}[name], {"none": 0, "some": 2, "few": 2}[name]
+        assert ((labels == "lens").sum(), (labels == "no_lens").sum()) == told
         found[name] = load_file(tmp_path / name / "weights.safetensors")["ranking.lens"]
     # three are less than proto.least_graded
     assert torch.equal(found["few"], found["none"])

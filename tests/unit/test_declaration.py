@@ -37,7 +37,7 @@ def test_scripts_ask_for_no_more_than_is_declared(name):
     """An input that a script names and the declaration does not is absent only when the job runs."""
     head = read_declaration(name, SCRIPTS)
     given = {p if s == "run" else f"{s}_{p}" for s, products in head.fit_on.items() for p in products}
-    known = {f"{s}_{p}" for s in ("train", "search") for p in SHARD_PRODUCTS} | set(RUN_PRODUCTS)
+    known = {f"{s}_{p}" for s in ("train", "search", "graded") for p in SHARD_PRODUCTS} | set(RUN_PRODUCTS)
     named = set(re.findall(r"\w+", (SCRIPTS / f"heads/fit_{name}.py").read_text()))
     assert named & known == given
     named = set(re.findall(r"(?:input|given)\.(\w+)", (SCRIPTS / f"heads/score_{name}.py").read_text()))

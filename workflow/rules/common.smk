@@ -169,7 +169,9 @@ def shard_rows(wildcards):
 def systems(wildcards):
     """Number of systems that a job looks at: those of its shard, or all of the run."""
     if hasattr(wildcards, "shard"):
-        return SHARDS[wildcards.sample][wildcards.shard].systems
+        # a rule of one sample alone is of the training sample
+        sample = getattr(wildcards, "sample", "train")
+        return SHARDS[sample][wildcards.shard].systems
     return sum(shard.systems for sample in SHARDS.values() for shard in sample.values())
 
 
@@ -293,7 +295,14 @@ def learns_from(head):
     for product, there in (("expected", CAN_EXPECT), ("grades", GRADE_FILES)):
         run |= {product: []} if product in run and not there else {}
     shards = {
-        f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s) for s, p in asked if s != "run"
+        f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s)
+        for s, p in asked
+        if s in ("train", "search")
+    }
+    shards |= {
+        f"graded_{p}": per_shard(SHARD_PRODUCTS[p]) if GRADE_FILES else []
+        for s, p in asked
+        if s == "graded"
     }
     # weights learnt without labels, where a head asks for them
     pretrained = SETTINGS[head.name].get("pretrained", False)

@@ -5,13 +5,21 @@ import pandas as pd
 from tandemlens.base.job import job
 from tandemlens.base.tables import read_table
 from tandemlens.heads.proto import fit
+from tandemlens.learn.grades import labelled_targets
+from tandemlens.learn.matrix import placed, usable
 from tandemlens.learn.synthetic import with_synthetic
 
 with job(snakemake) as progress:
     given = snakemake.input
-    systems = pd.concat(map(read_table, given.get("train_systems")), ignore_index=True)
+    systems, folds = pd.concat(map(read_table, given.get("train_systems")), ignore_index=True), read_table(given.folds)
+    graded = None
+    if given.get("grades"):
+        names = ("train_targets", "graded_features", "graded_targets")
+        places, features, targets = (pd.concat(map(read_table, given.get(name)), ignore_index=True) for name in names)
+        judges = placed(folds[["target_id", "role"]], places)
+        graded = labelled_targets(given.grades, usable(placed(features, targets)), judges)
     # synthetic systems only where the settings ask for them
-    systems, folds = with_synthetic(systems, read_table(given.folds), given.get("synthetic_table", []))
+    systems, folds = with_synthetic(systems, folds, given.get("synthetic_table", []))
     fit(
         systems,
         folds,
@@ -20,4 +28,6 @@ with job(snakemake) as progress:
         snakemake.output[0],
         {**snakemake.params.cfg, "threads": snakemake.threads},
         progress,
+        graded,
+        list(given.get("graded_stamps")),
     )

@@ -36,7 +36,8 @@ class Declaration:
     bands : int
         Fewest bands that it works with.
     fit_on : dict of tuple of str
-        Products that it learns from: of the ``run``, or of the shards of the samples ``train`` and ``search``.
+        Products that it learns from: of the ``run``, or of the shards of the samples ``train`` and ``search``;
+        ``graded`` names those of the search that it needs only where targets were graded.
     score_on : tuple of str
         Products of a shard, and of the survey, that it scores by.
     environment : str
@@ -95,7 +96,7 @@ def read_declaration(name, scripts):
 
 
 def _check(declared, name):
-    asked = [("run", RUN_PRODUCTS), ("train", SHARD_PRODUCTS), ("search", SHARD_PRODUCTS)]
+    asked = [("run", RUN_PRODUCTS), ("train", SHARD_PRODUCTS), ("search", SHARD_PRODUCTS), ("graded", SHARD_PRODUCTS)]
     strange = [f"{s}: {p}" for s, known in asked for p in declared.fit_on.get(s, ()) if p not in known]
     strange += [f"sample {s}" for s in declared.fit_on if s not in dict(asked)]
     strange += [p for p in declared.score_on if p not in SHARD_PRODUCTS and p not in SURVEY_PRODUCTS]

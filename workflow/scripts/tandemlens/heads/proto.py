@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from tandemlens.base.atomic import write_text
+from tandemlens.base.columns.grades import LENS, NO_LENS
 from tandemlens.base.columns.scores import PROTO
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
@@ -40,7 +41,11 @@ DECLARATION = Declaration(
     score="proto",
     kind="real",
     bands=1,
-    fit_on={"run": ("folds",), "train": ("systems", "stamps")},
+    fit_on={
+        "run": ("folds", "grades"),
+        "train": ("systems", "targets", "stamps"),
+        "graded": ("features", "targets", "stamps"),
+    },
     score_on=("stamps",),
     environment="deep",
 )
@@ -100,7 +105,8 @@ def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, grad
     state = {f"encoder.{name}": value for name, value in encoder.backbone.state_dict().items()}
     save_weights(folder / _WEIGHTS, state | {f"ranking.{name}": value for name, value in ranking.state_dict().items()})
     made = {"by": by, "encoder": encoder.name, "pretrained": cfg["pretrained"], **{n: cfg[n] for n in _NETWORK}}
-    facts = {"trained": True, **made, "format": asdict(form), **sample.counts, **report}
+    labels = sample.labels_used(cfg["least_graded"])
+    facts = {"trained": True, **made, "format": asdict(form), **sample.counts, "labels": labels, **report}
     write_text(folder / _FACTS, json.dumps(facts, indent=1))
 
 
@@ -126,6 +132,7 @@ def score(stamps_path, model_dir, out_path, cfg):
     """
     facts, bags = json.loads((Path(model_dir) / _FACTS).read_text()), Bags([stamps_path])
     table = pd.DataFrame({"target_id": bags.target_ids, "proto": np.nan, "proto_by": _NONE})
+    table["proto_label"] = [facts.get("labels", {}).get(name, "") for name in bags.target_ids]
     rows = np.flatnonzero(bags.filled)
     if facts["trained"]:
         refuse_format(stamps_path, bags.format, facts["format"], "proto")
@@ -134,7 +141,7 @@ def score(stamps_path, model_dir, out_path, cfg):
             encoder, ranking = _load(facts, Path(model_dir) / _WEIGHTS)
             frozen = freeze_bags(encoder, bags, rows, cfg["batch"], device, workers=cfg["workers"])
             table.loc[rows, "proto"], table.loc[rows, "proto_by"] = ranking(frozen), facts["by"]
-    write_table(out_path, table.astype({"target_id": "str", "proto_by": "str"}), PROTO)
+    write_table(out_path, table.astype({"target_id": "str", "proto_by": "str", "proto_label": "str"}), PROTO)
 
 
 class _Sample:
@@ -164,6 +171,13 @@ class _Sample:
         names = np.array(self.graded.target_ids, object)[self.graded_rows] if self.graded else []
         self.graded_lens = graded.reindex(names).to_numpy(bool)
         self.counts["graded"] = {"lenses": int(self.graded_lens.sum()), "others": int((~self.graded_lens).sum())}
+        #: what each of them is taken for
+        self.taken = dict(zip(names, np.where(self.graded_lens, LENS, NO_LENS).tolist(), strict=True))
+
+    def labels_used(self, least):
+        """Grades that are part of a prototype: of lenses only where there are enough."""
+        enough = self.graded_lens.sum() >= least
+        return {name: label for name, label in self.taken.items() if enough or label != LENS}
 
     def mask(self, role, label):
         """Systems of a role and a label, (n,) bool ndarray."""

@@ -12,6 +12,7 @@ from tandemlens.base.columns import (
     expected,
     features,
     fetch,
+    figures,
     folds,
     grades,
     images,
@@ -21,6 +22,7 @@ from tandemlens.base.columns import (
     scores,
     segments,
     stage,
+    synthetic,
     systems,
     targets,
     truth,
@@ -78,6 +80,7 @@ PRODUCTS = [
     Product(f"{_SHARD}/photometry.parquet", "segment", photometry.COLUMNS),
     Product(f"{_SHARD}/features.parquet", "target", features.COLUMNS),
     *(Product(f"{_SHARD}/scores/{head}.parquet", "target", columns) for head, columns in scores.OF.items()),
+    Product(f"{_SHARD}/synthetic.parquet", "synthetic system that was asked for", synthetic.COLUMNS),
     Product("training/folds.parquet", "training system", folds.COLUMNS),
     Product("models/colour/population.parquet", "segment that may stand for an unrelated arc", scores.POPULATION),
     Product("models/pu/folds.parquet", "field group that the head has learnt from", scores.PU_FOLDS),
@@ -94,5 +97,15 @@ PRODUCTS = [
             "paired": "two heads and figure of merit",
         }.items()
     ),
+    Product("evaluation/generator.parquet", "test of synthetic stamps", synthetic.CHECKS),
     Product("evaluation/ablation.parquet", "component and figure of merit", evaluation.ABLATION),
+    *(
+        Product(f"report/figures/{name}.parquet", row, figures.COLUMNS[name])
+        for name, row in {
+            "scores": "head, sample and bin of the score",
+            "sky": "target",
+            "classes": "system on the sheet of the classes",
+            "roc": "head and point of its curve",
+        }.items()
+    ),
 ]

@@ -253,6 +253,13 @@ PROTO = [
         "episodes, simpleshot, or none where there is no score",
         ucd="meta.code.class;meta.modelled",
     ),
+    Column(
+        "proto_label",
+        "str",
+        "",
+        "lens or no_lens where its grade is part of a prototype; empty elsewhere",
+        ucd="meta.code.class;meta.modelled",
+    ),
 ]
 
 #: columns of `scores/{head}.parquet`
