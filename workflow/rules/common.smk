@@ -214,6 +214,11 @@ def dust_of(wildcards):
 def learns_from(head):
     """Inputs of the fit of a head: products of the run, and of every shard of a sample."""
     asked = [(s, p) for s, products in head.fit_on.items() for p in products]
+    # targets of the search without label, which a head may give no share of its loss
+    if SETTINGS[head.name].get("unlabelled_weight") == 0:
+        asked = [(s, p) for s, p in asked if s != "search"]
+    if sees_encoder(head):
+        asked += [("train", "stamps")]
     run = {p: f"{RESULTS}/{RUN_PRODUCTS[p]}" for s, p in asked if s == "run"}
     if not CAN_EXPECT:
         run |= {"expected": []} if "expected" in run else {}
@@ -221,16 +226,26 @@ def learns_from(head):
         f"{s}_{p}": per_shard(SHARD_PRODUCTS[p], s) for s, p in asked if s != "run"
     }
     # weights learnt without labels, where a head asks for them
-    pretrained = SETTINGS[head.name].get("pretrained", False)
+    pretrained = SETTINGS[head.name].get("pretrained", False) or sees_encoder(head)
     encoder = {"encoder": f"{RESULTS}/models/encoder"} if pretrained else {}
     return {**run, **shards, **encoder}
+
+
+def sees_encoder(head):
+    """Whether a head takes the features of the pretrained encoder instead of the feature table."""
+    return SETTINGS[head.name].get("features") == "encoder"
+
+
+def gpus(head):
+    """GPUs that the jobs of a head ask for: of those that can use one."""
+    return int(SETTINGS[head.name].get("device", "cpu") != "cpu")
 
 
 def scores_by(head):
     """Inputs of the scoring of a shard by a head."""
     files = {p: f"{ROAD}/{{shard}}/{f}" for p, f in SHARD_PRODUCTS.items()}
     files["sequence"] = in_data(SETTINGS["features"]["sequence"])
-    return {p: files[p] for p in head.score_on}
+    return {p: files[p] for p in (*head.score_on, *(["stamps"] * sees_encoder(head)))}
 
 
 def head_tables(sample):

@@ -16,6 +16,8 @@ for head in HEADS:
         conda:
             f"../../envs/{head.environment}.yaml"
         threads: 2 if head.trained else 1
+        resources:
+            gpu=gpus(head),
         params:
             code=code(f"heads/fit_{head.name}"),
             cfg=head_settings(head),
@@ -37,6 +39,8 @@ for head in HEADS:
             f"{RESULTS}/benchmarks/score_{head.name}/{{sample}}/{{shard}}.jsonl"
         conda:
             f"../../envs/{head.environment}.yaml"
+        resources:
+            gpu=gpus(head),
         params:
             code=code(f"heads/score_{head.name}"),
             cfg=head_settings(head),

@@ -11,10 +11,13 @@ with job(snakemake) as progress:
         pd.concat(map(read_table, snakemake.input.get("train_systems")), ignore_index=True),
         read_table(snakemake.input.folds),
         list(snakemake.input.get("train_stamps")),
-        list(snakemake.input.get("search_stamps")),
+        # only where unlabelled systems have a share of the loss
+        list(snakemake.input.get("search_stamps", [])),
         # only where the settings ask for pretrained weights
         snakemake.input.get("encoder") or None,
         snakemake.output[0],
-        {**snakemake.params.cfg, "threads": snakemake.threads},
+        # beside the output, which is removed before a job starts once more
+        f"{snakemake.output[0]}.ckpt",
+        {**snakemake.params.cfg, "code": snakemake.params.code, "threads": snakemake.threads},
         progress,
     )

@@ -15,8 +15,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import tandemlens.learn.vision  # noqa: F401
-from tandemlens.base.errors import InputError
 from tandemlens.learn.bags import bag_loader
+from tandemlens.learn.checkpoint import OWN, saying_lost_gpu
 from tandemlens.learn.classifier import VIEWS
 from tandemlens.learn.classifier import view as dihedral
 from tandemlens.learn.nnpu import nnpu_loss
@@ -27,6 +27,9 @@ from tandemlens.learn.views import Views, plain_view, turn_directions
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 
 log = logging.getLogger("tandemlens")
+_REPORT = ("curve", "best_epoch", "ended")
+#: what to do when the GPU goes
+_LOST = "run again, training goes on from its last epoch, or set mil.device to cpu or a smaller mil.batch"
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,11 @@ class BagRows:
     unlabelled: np.ndarray
 
 
-def train_bags(network, bags, rows, settings, views, rng, device, progress, joint=None):
+def train_bags(network, bags, rows, settings, views, rng, device, progress, joint=None, checkpoint=None):
     """Train, and keep the epoch that does best on systems not trained on.
+
+    All that is random in an epoch follows from the seed and its number, so that a training which was stopped goes on
+    from the end of its last epoch to the same weights.
 
     Parameters
     ----------
@@ -106,51 +112,65 @@ def train_bags(network, bags, rows, settings, views, rng, device, progress, join
     views : dict
         Section ``views`` of the settings (`tandemlens.learn.views.Views`).
     rng : numpy.random.Generator
-        Draws order, views and dropout; torch's own random state is left as it was.
+        Draws the seed; torch's own random state is left as it was.
     device : torch.device
     progress : callable
         Called with epochs done and epochs at most.
     joint : tandemlens.learn.joint.JointLoss, optional
         Further losses; what they add to the network is trained with it and thrown away.
+    checkpoint : tandemlens.learn.checkpoint.CheckpointFile, optional
+        Read at the start and written after every epoch.
 
     Returns
     -------
     dict
-        ``curve`` (per epoch: train and stop loss), ``best_epoch`` (from 1), ``ended`` (why).
+        ``curve`` (per epoch: train and stop loss), ``best_epoch`` (from 1; 0 where the loss is finite after no epoch),
+        ``ended`` (why).
 
     Raises
     ------
     InputError
-        If the loss is finite after no epoch.
+        If the GPU is lost.
     """
-    started = time.monotonic()
     network.to(device)
-    curve, best, ended = [], {"epoch": 0, "stop_loss": np.inf}, f"all {settings.epochs} epochs done"
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(rng.integers(2**62)))
-        training = _Training(network, bags, rows, settings, device, joint)
-        draw = Views(views, torch.Generator(device).manual_seed(int(rng.integers(2**62))))
-        for epoch in range(1, settings.epochs + 1):
-            train_loss = training.epoch(rng, draw)
-            curve.append({"epoch": epoch, "train_loss": train_loss, "stop_loss": training.held_out()})
-            if curve[-1]["stop_loss"] < best["stop_loss"]:
-                best, weights = curve[-1], copy.deepcopy(network.state_dict())
+    seed, started = int(rng.integers(2**62)), time.monotonic()
+    training = _Training(network, bags, rows, settings, device, joint)
+    done = training.resume(checkpoint.read() if checkpoint else None)
+    spent, first = done["seconds"], len(done["curve"])
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        saying_lost_gpu(device, lambda: f"in epoch {len(done['curve']) + 1}", _LOST),
+    ):
+        while not done["ended"]:
+            epoch = len(done["curve"]) + 1
+            training.epoch(epoch, views, seed, done)
+            done["seconds"] = spent + time.monotonic() - started
+            done["ended"] = _verdict(done, settings)
+            if checkpoint:
+                checkpoint.write(training.state(), done)
             progress(epoch, settings.epochs)
-            if epoch - best["epoch"] >= settings.patience and epoch < settings.epochs:
-                ended = f"no better for {settings.patience} epochs, in epoch {epoch} of {settings.epochs}"
-                break
-            if time.monotonic() - started > settings.minutes * 60 and epoch < settings.epochs:
-                ended = f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {settings.epochs}"
-                break
-    if not best["epoch"]:
-        raise InputError(
-            f"training diverged: the loss is no finite number in any of {len(curve)} epochs; lower learning_rate, "
-            f"now {settings.learning_rate:g}"
+    if not done["best_epoch"]:
+        done["ended"] = (
+            f"training diverged: the loss is no finite number in any of {len(done['curve'])} epochs; lower "
+            f"learning_rate, now {settings.learning_rate:g}"
         )
-    network.load_state_dict(weights)
-    seconds = time.monotonic() - started
-    log.info("%s after %.0f s on %s: %.0f systems/s", ended, seconds, device, len(curve) * len(rows.train) / seconds)
-    return {"curve": curve, "best_epoch": best["epoch"], "ended": ended}
+        return {name: done[name] for name in _REPORT}
+    network.load_state_dict(training.best)
+    seconds, trained = time.monotonic() - started, (len(done["curve"]) - first) * len(rows.train)
+    log.info("%s after %.0f s on %s: %.0f systems/s", done["ended"], seconds, device, trained / seconds)
+    return {name: done[name] for name in _REPORT}
+
+
+def _verdict(done, settings):
+    """Why training ends with this epoch; empty if it does not."""
+    epoch, epochs = len(done["curve"]), settings.epochs
+    if epoch == epochs:
+        return f"all {epochs} epochs done"
+    if epoch - done["best_epoch"] >= settings.patience:
+        return f"no better for {settings.patience} epochs, in epoch {epoch} of {epochs}"
+    if done["seconds"] > settings.minutes * 60:
+        return f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {epochs}"
+    return ""
 
 
 class _Training:
@@ -159,6 +179,7 @@ class _Training:
     def __init__(self, network, bags, rows, settings, device, joint):
         self.network, self.bags, self.rows, self.settings = network, bags, rows, settings
         self.device, self.joint, self.n_steps = device, joint, -(-len(rows.train) // settings.batch)
+        self.best = {}
         groups = parameter_groups(network, settings)
         self.labels = torch.tensor(rows.labels, dtype=torch.float32, device=device)
         positives = rows.labels[rows.train].sum()
@@ -172,8 +193,37 @@ class _Training:
         peaks = [group["lr"] for group in groups]
         self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peaks, settings.epochs * self.n_steps)
 
-    def epoch(self, rng, draw):
-        """One pass over the training systems; the mean loss of a step."""
+    def resume(self, found):
+        """Go on from a checkpoint, or begin where there is none; what is known of the epochs done."""
+        if found is None:
+            return {"curve": [], "best_epoch": 0, "ended": "", "seconds": 0.0}
+        for name, part in self._parts().items():
+            part.load_state_dict(found[name])
+        self.best = found["best"]
+        return {name: value for name, value in found[OWN].items() if name != "fingerprint"}
+
+    def state(self):
+        """All that the next epoch depends on."""
+        return {name: part.state_dict() for name, part in self._parts().items()} | {"best": self.best}
+
+    def _parts(self):
+        # the joint loss holds the network's encoder
+        parts = {"network": self.network, "optimiser": self.optimiser, "cycle": self.cycle}
+        return parts | ({"joint": self.joint} if self.joint else {})
+
+    def epoch(self, epoch, views, seed, done):
+        """One pass over the training systems, and what it brought."""
+        rng = np.random.default_rng([seed, epoch])
+        torch.manual_seed(int(rng.integers(2**62)))
+        draw = Views(views, torch.Generator(self.device).manual_seed(int(rng.integers(2**62))))
+        entry = {"epoch": epoch, "train_loss": self._pass(rng, draw), "stop_loss": self._held_out()}
+        least = min((e["stop_loss"] for e in done["curve"] if e["epoch"] == done["best_epoch"]), default=np.inf)
+        done["curve"].append(entry)
+        if entry["stop_loss"] < least:
+            done["best_epoch"], self.best = epoch, copy.deepcopy(self.network.state_dict())
+
+    def _pass(self, rng, draw):
+        """Train once on every system; the mean loss of a step."""
         self.network.train()
         total = 0.0
         for some in bag_loader(self.bags, self._batches(rng), self.settings.workers):
@@ -186,7 +236,7 @@ class _Training:
             total += loss.item() / self.n_steps
         return total
 
-    def held_out(self):
+    def _held_out(self):
         """Loss on the stopping systems."""
         logits = torch.cat([logits for logits, *_ in self._seen(self.rows.stop)])
         return self._entropy(logits, self.rows.stop).item()

@@ -1,7 +1,5 @@
 """The encoder of a run, trained without labels on stamps of the training sample and of the targets of the search."""
 
-import hashlib
-import json
 import logging
 import os
 from dataclasses import dataclass, fields
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tandemlens.base.errors import InputError
+from tandemlens.learn.checkpoint import fingerprint
 from tandemlens.learn.classifier import pick_device
 from tandemlens.learn.encoders import WeightFile, create_encoder, save_encoder, save_reason
 from tandemlens.learn.galaxies import write_galaxies
@@ -36,8 +35,6 @@ _RECIPES = {
 }
 #: systems of which pairs of one lens are drawn, and stamps that go to a probe together
 _MOST_PAIRED, _PROBE_BATCH = 4000, 256
-#: settings that change where or how fast is computed, and not what
-_NO_MATTER = ("device", "threads", "minutes")
 
 
 @dataclass(frozen=True)
@@ -153,9 +150,11 @@ def _task(pretext, sample, paths, wanted, cfg, progress):
         pairs = LensPairs(sample.train_paths, sample.systems[sample.systems["target_id"].isin(wanted)], _MOST_PAIRED)
         log.info("%d lenses have several systems", len(pairs))
     stream = partial(_open_stream, paths, cfg["batch"], cfg["seed"], wanted)
-    settings, print_ = _settings(cfg), _fingerprint(paths, wanted, cfg)
+    # the copy of the galaxies is made anew every time
+    files = [*paths[: len(paths) - bool(cfg["galaxies"]["file"])], *filter(None, [cfg["galaxies"]["file"]])]
+    told = fingerprint(cfg, files, sorted(wanted))
     return PretrainTask(
-        pretext, stream, settings, cfg["views"], cfg["seed"], print_, progress, pairs, _probes(sample, cfg)
+        pretext, stream, _settings(cfg), cfg["views"], cfg["seed"], told, progress, pairs, _probes(sample, cfg)
     )
 
 
@@ -197,16 +196,6 @@ def _pick(kind, cfg):
 
 def _weights(encoder):
     return WeightFile(encoder["file"], encoder["sha256"]) if encoder["weights"] == "file" else None
-
-
-def _fingerprint(paths, wanted, cfg):
-    """Digest of all that decides the weights; files are told by size and time."""
-    # the copy of the galaxies is made anew every time
-    files = [*paths[: len(paths) - bool(cfg["galaxies"]["file"])], *filter(None, [cfg["galaxies"]["file"]])]
-    stats = [(str(path), Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
-    settings = {name: value for name, value in cfg.items() if name not in _NO_MATTER}
-    text = json.dumps([settings, stats, sorted(wanted)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _give_up(folder, reason, facts):
