@@ -12,6 +12,16 @@ UNMATCHED = {
         ("unmatched_colour", "scores/colour.parquet"),
     )
 }
+# and what a run whose head mil had further losses has
+JOINT_RUN = SETTINGS["ablation"]["others"]["joint_loss"]
+JOINT = [
+    path
+    for shard in sorted(SHARDS.get("train", {}))
+    if JOINT_RUN
+    and Path(
+        path := f"{JOINT_RUN}/{SURVEY_NAME}/train/{shard}/scores/mil.parquet"
+    ).exists()
+]
 # the head classic is fitted anew
 SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "classic"}
 
@@ -19,6 +29,7 @@ SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "cla
 rule ablation:
     input:
         **UNMATCHED,
+        joint_mil=JOINT,
         **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),

@@ -5,7 +5,7 @@ import pandas as pd
 from tandemlens.base.columns.evaluation import ABLATION
 from tandemlens.base.job import job
 from tandemlens.base.tables import write_table
-from tandemlens.catalogue.ablation import UNMATCHED, Road, ablation_table
+from tandemlens.catalogue.ablation import JOINT, UNMATCHED, Road, ablation_table
 from tandemlens.learn.fuse import Fusion, head_scores
 from tandemlens.learn.sample import training_table
 
@@ -21,6 +21,8 @@ with job(snakemake):
     roads = {"": road(given.features, tables)}
     if len(given.unmatched_features) == len(given.unmatched_colour) == len(given.features):
         roads[UNMATCHED] = road(given.unmatched_features, {**tables, "colour": list(given.unmatched_colour)})
+    if "mil" in tables and len(given.joint_mil) == len(given.features):
+        roads[JOINT] = road(given.features, {**tables, "mil": list(given.joint_mil)})
     table = ablation_table(
         roads,
         {name: kind for name, (_, kind) in cfg["heads"].items()},
