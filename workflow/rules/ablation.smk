@@ -29,8 +29,8 @@ SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "cla
 rule ablation:
     input:
         **UNMATCHED,
-        joint_mil=JOINT,
         **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
+        joint_mil=JOINT,
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),
         features=per_shard("features.parquet", "train"),

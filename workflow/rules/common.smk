@@ -241,6 +241,13 @@ def gpus(head):
     return int(SETTINGS[head.name].get("device", "cpu") != "cpu")
 
 
+def trained_models():
+    """Folders of all that was trained over epochs, whose learning curves are shown."""
+    models = [learns_from(head).get("encoder", "") for head in HEADS]
+    models += [f"{RESULTS}/models/{head.name}" for head in HEADS if head.trained]
+    return [path for path in dict.fromkeys(models) if path]
+
+
 def scores_by(head):
     """Inputs of the scoring of a shard by a head."""
     files = {p: f"{ROAD}/{{shard}}/{f}" for p, f in SHARD_PRODUCTS.items()}

@@ -36,6 +36,7 @@ rule evaluation_page:
             if SETTINGS["ablation"]["run"]
             else []
         ),
+        trained=trained_models(),
         template="workflow/report/evaluation.html.j2",
     output:
         f"{RESULTS}/report/evaluation.html",
