@@ -195,6 +195,18 @@ def test_same_seed_same_weights_and_no_look_at_the_test_role(few, tmp_path):
     assert (tmp_path / "a/mil.json").read_text() == (tmp_path / "b/mil.json").read_text()
 
 
+def test_every_class_of_other_systems_is_learnt_or_all_as_one(few, tmp_path):
+    systems, folds, paths = few
+    kinds = np.where(systems["label"], "tandem", np.array(["members", "artefact"])[np.arange(len(systems)) % 2])
+    named = systems.assign(**{"class": kinds})
+    for k, (classes, wanted) in enumerate(((True, ["tandem", "artefact", "members"]), (False, ["tandem", "other"]))):
+        facts = train((named, folds, paths), tmp_path / str(k), {**SHORT, "classes": classes})
+        assert facts["classes"] == wanted
+        weights = load_file(tmp_path / str(k) / "weights.safetensors")
+        assert len(weights["classifier.bias"]) == len(wanted)
+        assert np.isfinite(scores_of(paths[0], tmp_path / str(k), tmp_path)["mil"].drop(["t000", "t005"])).all()
+
+
 def test_training_ends_when_nothing_is_gained_or_time_is_spent(few, tmp_path):
     said = []
     cfg = {**SHORT, "minutes": 1e-6}
@@ -379,7 +391,7 @@ def test_a_convolutional_encoder_with_layers_trains(few, tmp_path):
 @pytest.mark.parametrize("name", ["vit_mini_patch8", "compact"])
 def test_learning_rates_fall_on_the_way_down(name):
     encoder = create_encoder(name, 2, SIDE, np.random.default_rng(0))
-    network = create_classifier(encoder, np.zeros((1, 3)), CFG, np.random.default_rng(0))
+    network = create_classifier(encoder, np.zeros((1, 3)), CFG, 2, np.random.default_rng(0))
     encoder.freeze_blocks(0.25)
     settings = BagTraining(**{f.name: {**CFG, "layer_decay": 0.5}[f.name] for f in fields(BagTraining)})
     groups = parameter_groups(network, settings)

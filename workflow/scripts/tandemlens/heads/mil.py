@@ -54,7 +54,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
     Parameters
     ----------
     systems : pandas.DataFrame
-        Columns target_id and label, of the whole training sample.
+        Columns target_id, class and label, of the whole training sample.
     folds : pandas.DataFrame
         Columns target_id, role and reason (`tandemlens.learn.sample.write_folds`); only the roles train and stop are
         looked at.
@@ -96,7 +96,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
     learnt = cfg["pretrained"] or cfg["encoder"]["weights"] == "file"
     frozen = encoder.freeze_blocks(cfg["frozen"] if learnt else 0)
     last = CheckpointFile(Path(checkpoint), _fingerprint(used, train_paths, search_paths, encoder_dir, cfg))
-    network, report = _train(encoder, bags, rows, cfg, rng, device, progress, last)
+    network, report = _train(encoder, bags, rows, len(counts["classes"]), cfg, rng, device, progress, last)
     if not report["best_epoch"]:
         _refuse(folder, report["ended"])
         last.remove()
@@ -169,7 +169,7 @@ def _fingerprint(used, train_paths, search_paths, encoder_dir, cfg):
     """Digest of all that decides the weights."""
     files = [*train_paths, *(search_paths if cfg["unlabelled_weight"] else ())]
     files += sorted(Path(encoder_dir).iterdir()) if cfg["pretrained"] else []
-    return fingerprint(cfg, files, sorted(zip(used.index, used["role"], used["label"].tolist(), strict=True)))
+    return fingerprint(cfg, files, sorted(zip(used.index, used["role"], used["class"], strict=True)))
 
 
 def _rows(bags, used, cfg):
@@ -193,7 +193,12 @@ def _rows(bags, used, cfg):
         )
     counts = {n: {"systems": len(rows[n]), "positives": int(labels[rows[n]].sum())} for n in rows}
     counts |= {"unlabelled": len(unlabelled), "without_stamps": len(used) - len(rows["train"]) - len(rows["stop"])}
-    return BagRows(labels, rows["train"], rows["stop"], unlabelled), counts
+    # tandems are class 0, and all other systems one class, or each its own
+    names = (
+        known["class"].where(~labels & ~bags.other) if cfg["classes"] else pd.Series(np.where(labels, None, "other"))
+    )
+    numbers, others = pd.factorize(names, sort=True)
+    return BagRows(numbers + 1, rows["train"], rows["stop"], unlabelled), {"classes": ["tandem", *others], **counts}
 
 
 def _new_encoder(form, settings, rng):
@@ -201,9 +206,10 @@ def _new_encoder(form, settings, rng):
     return create_encoder(settings["name"], len(form.bands), form.pixels, rng, weights)
 
 
-def _train(encoder, bags, rows, cfg, rng, device, progress, checkpoint):
+def _train(encoder, bags, rows, classes, cfg, rng, device, progress, checkpoint):
     settings = BagTraining(**{field.name: cfg[field.name] for field in fields(BagTraining)})
-    network = create_classifier(encoder, np.concatenate([bags.geometry[k] for k in rows.train]), cfg, rng)
+    geometry = np.concatenate([bags.geometry[k] for k in rows.train])
+    network = create_classifier(encoder, geometry, cfg, classes, rng)
     shares = cfg["joint"]["agreement"], cfg["joint"]["hypersphere"]
     joint = JointLoss(network, *shares, rng) if any(shares) else None
     with reproducible(device, cfg["threads"]):
@@ -225,7 +231,7 @@ def _load(facts, path):
     form, rng = Format(**facts["format"]), np.random.default_rng(0)
     # the weights that are drawn are all replaced
     encoder = create_encoder(facts["encoder"], len(form.bands), form.pixels, rng)
-    network = create_classifier(encoder, np.zeros((1, len(form.geometry))), facts, rng)
+    network = create_classifier(encoder, np.zeros((1, len(form.geometry))), facts, len(facts["classes"]), rng)
     network.load_state_dict(load_file(path))
     return network
 

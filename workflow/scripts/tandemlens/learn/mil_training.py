@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import cross_entropy
 
 import tandemlens.learn.vision  # noqa: F401
 from tandemlens.learn.bags import bag_loader
@@ -53,7 +53,7 @@ class BagTraining:
     layer_decay : float
         Factor on the learning rate for every layer of the encoder on the way down from its output.
     balance : bool
-        Weigh positives so that both classes count the same.
+        Weigh systems so that all classes count the same.
     precision : str
         full or bfloat16, for what is differentiated.
     unlabelled_weight : float
@@ -84,13 +84,13 @@ class BagRows:
 
     Parameters
     ----------
-    labels : (n,) bool ndarray
-        Of every bag; of no meaning for the unlabelled.
+    classes : (n,) int ndarray
+        Of every bag, 0 for what is looked for; of no meaning for the unlabelled.
     train, stop, unlabelled : (k,) int ndarray
         Rows to train on, rows whose loss picks the epoch, and rows without label.
     """
 
-    labels: np.ndarray
+    classes: np.ndarray
     train: np.ndarray
     stop: np.ndarray
     unlabelled: np.ndarray
@@ -181,13 +181,13 @@ class _Training:
         self.device, self.joint, self.n_steps = device, joint, -(-len(rows.train) // settings.batch)
         self.best = {}
         groups = parameter_groups(network, settings)
-        self.labels = torch.tensor(rows.labels, dtype=torch.float32, device=device)
-        positives = rows.labels[rows.train].sum()
-        weight = (len(rows.train) - positives) / positives if settings.balance else 1.0
+        self.classes = torch.tensor(rows.classes, device=device)
+        counts = np.bincount(rows.classes[rows.train], minlength=network.classifier.out_features)
+        weight = len(rows.train) / np.maximum(counts, 1) if settings.balance else np.ones(len(counts))
         self.weight = torch.tensor(weight, dtype=torch.float32, device=device)
         if joint is not None:
             groups.append({"params": joint.to(device).added(), "lr": settings.learning_rate, "weight_decay": 0.0})
-            others = rows.train[~rows.labels[rows.train]]
+            others = rows.train[rows.classes[rows.train] > 0]
             joint.fix_centre(torch.cat([pooled for _, _, pooled in self._seen(others)]))
         self.optimiser = torch.optim.AdamW(groups)
         peaks = [group["lr"] for group in groups]
@@ -238,8 +238,8 @@ class _Training:
 
     def _held_out(self):
         """Loss on the stopping systems."""
-        logits = torch.cat([logits for logits, *_ in self._seen(self.rows.stop)])
-        return self._entropy(logits, self.rows.stop).item()
+        pooled = torch.cat([pooled for _, _, pooled in self._seen(self.rows.stop)])
+        return self._entropy(pooled, self.rows.stop).item()
 
     def _seen(self, rows):
         batch, workers = self.settings.batch, self.settings.workers
@@ -259,20 +259,20 @@ class _Training:
         with autocast(self.settings.precision, self.device):
             logits, _, pooled = self.network(view.x, geometry, batch.valid)
         n = len(batch.rows) // 2 if self.settings.unlabelled_weight else len(batch.rows)
-        labelled, labels = logits[:n].float(), self.labels[batch.rows[:n]]
-        loss = self._entropy(labelled, batch.rows[:n])
+        tandem = self.classes[batch.rows[:n]] == 0
+        loss = self._entropy(pooled[:n].float(), batch.rows[:n])
         # the risk needs a positive; a step that drew none does without
-        if self.settings.unlabelled_weight and labels.any():
-            share, unlabelled = self.settings.unlabelled_weight, logits[n:].float()
-            loss = (1 - share) * loss + share * nnpu_loss(labelled[labels == 1], unlabelled, self.settings.prior)[0]
+        if self.settings.unlabelled_weight and tandem.any():
+            share, logits = self.settings.unlabelled_weight, logits.float()
+            loss = (1 - share) * loss + share * nnpu_loss(logits[:n][tandem], logits[n:], self.settings.prior)[0]
         if self.joint is None:
             return loss
         second = draw(batch.flux, batch.sigma, batch.mask, batch.bag)
         with autocast(self.settings.precision, self.device):
-            return self.joint(loss, view.x, second.x, pooled[:n], labels == 0)
+            return self.joint(loss, view.x, second.x, pooled[:n], ~tandem)
 
-    def _entropy(self, logits, rows):
-        return binary_cross_entropy_with_logits(logits, self.labels[rows], pos_weight=self.weight)
+    def _entropy(self, pooled, rows):
+        return cross_entropy(self.network.classifier(pooled), self.classes[rows], self.weight)
 
 
 def parameter_groups(network, settings):

@@ -65,6 +65,21 @@ class BagPooling(nn.Module):
         return pooled * some[:, None], masked_softmax(logits, looked_at) * valid
 
 
+def log_odds(scores):
+    """Log odds of the first class against all others together.
+
+    Parameters
+    ----------
+    scores : (b, c) Tensor
+        Logarithms of probabilities, but for a constant of every row; c is 2 or more.
+
+    Returns
+    -------
+    (b,) Tensor
+    """
+    return scores[:, 0] - scores[:, 1:].logsumexp(1)
+
+
 class BagClassifier(nn.Module):
     """Log odds of bags of stamps.
 
@@ -80,9 +95,16 @@ class BagClassifier(nn.Module):
     layers : int
         As for `BagPooling`.
     dropout : float
+    classes : int
+        At least 2; the first one is looked for.
+
+    Attributes
+    ----------
+    classifier : torch.nn.Linear
+        From what is pooled to the scores of the classes.
     """
 
-    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0):
+    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0, classes=2):
         super().__init__()
         geometry = torch.as_tensor(geometry, dtype=torch.float64)
         known = torch.isfinite(geometry)
@@ -95,7 +117,7 @@ class BagClassifier(nn.Module):
         n_in = encoder.width + geometry.shape[1]
         self.describe = nn.Sequential(nn.Linear(n_in, width), nn.GELU(), nn.Dropout(dropout))
         self.pooling = BagPooling(width, layers, dropout=dropout)
-        self.classifier = nn.Linear(width, 1)
+        self.classifier = nn.Linear(width, classes)
 
     def forward(self, stamps, geometry, valid):
         """Score bags.
@@ -119,7 +141,7 @@ class BagClassifier(nn.Module):
         features = described.new_zeros(*valid.shape, described.shape[-1])
         features[valid] = described
         pooled, attention = self.pooling(features, valid)
-        return self.classifier(pooled).squeeze(-1), attention, pooled
+        return log_odds(self.classifier(pooled)), attention, pooled
 
     def describe_stamps(self, stamps, geometry):
         """Pixels and geometry of stamps, (n, band, side, side) and (n, g), as one vector each, (n, width)."""
@@ -127,7 +149,7 @@ class BagClassifier(nn.Module):
         return self.describe(torch.cat([self.encoder(stamps), place], dim=-1))
 
 
-def create_classifier(encoder, geometry, settings, rng):
+def create_classifier(encoder, geometry, settings, classes, rng):
     """A classifier of bags around an encoder, with random weights.
 
     Parameters
@@ -137,6 +159,7 @@ def create_classifier(encoder, geometry, settings, rng):
         As for `BagClassifier`.
     settings : dict
         Keys width, layers and dropout.
+    classes : int
     rng : numpy.random.Generator
         Draws the seed of the weights; torch's own random state is left as it was.
 
@@ -146,4 +169,4 @@ def create_classifier(encoder, geometry, settings, rng):
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
-        return BagClassifier(encoder, geometry, settings["width"], settings["layers"], settings["dropout"])
+        return BagClassifier(encoder, geometry, *(settings[name] for name in ("width", "layers", "dropout")), classes)
