@@ -27,7 +27,7 @@ from tandemlens.learn.joint import JointLoss
 from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, train_bags
 from tandemlens.learn.pooling import create_classifier
 from tandemlens.learn.sample import learnt_systems
-from tandemlens.learn.stamps import Format
+from tandemlens.learn.stamps import Format, band_statistics
 from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
@@ -91,7 +91,10 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
     except InputError as error:
         _refuse(folder, str(error))
         return
-    encoder = pretrained or _new_encoder(bags.format, cfg["encoder"], rng)
+    encoder = pretrained
+    if encoder is None:
+        encoder = _new_encoder(bags.format, cfg["encoder"], rng)
+        encoder.scale_bands(*band_statistics(train_paths, {bags.target_ids[row] for row in rows.train}))
     # what was drawn at random is not worth keeping
     learnt = cfg["pretrained"] or cfg["encoder"]["weights"] == "file"
     frozen = encoder.freeze_blocks(cfg["frozen"] if learnt else 0)

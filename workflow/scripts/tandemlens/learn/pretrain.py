@@ -18,7 +18,7 @@ from tandemlens.learn.lens_pairs import LensPairs
 from tandemlens.learn.pretext import PretextSettings, create_pretext
 from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
 from tandemlens.learn.probe import probe, system_features
-from tandemlens.learn.stamps import stamp_blocks
+from tandemlens.learn.stamps import band_statistics, stamp_blocks
 from tandemlens.learn.stream import StampStream
 from tandemlens.survey.targets import field_groups
 
@@ -92,6 +92,7 @@ def pretrain(sample, folder, checkpoint, cfg, progress):
     paths = [*sample.train_paths, *sample.search_paths]
     _, form = stamp_blocks(paths, _PROBE_BATCH, wanted)
     encoder = create_encoder(cfg["encoder"]["name"], len(form.bands), form.pixels, rng, _weights(cfg["encoder"]))
+    encoder.scale_bands(*band_statistics(paths, wanted))
     pretext = create_pretext(cfg["method"], encoder, _pick(PretextSettings, cfg), rng)
     facts = {name: cfg[name] for name in ("bands", "method", "transductive")} | {"systems": len(wanted), "galaxies": 0}
     galaxies = checkpoint.with_name("galaxies.h5")
