@@ -299,6 +299,17 @@ def pretrain_files():
     return [path for path in named if path]
 
 
+def contrast_inputs():
+    """What stamps need to cancel the light of the lens."""
+    if not SETTINGS["stamps"]["contrast"]:
+        return {}
+    return {
+        "photometry": f"{ROAD}/{{shard}}/photometry.parquet",
+        "sequence": in_data(SETTINGS["features"]["sequence"]),
+        "young": [in_data(path) for path in SETTINGS["features"]["young"]],
+    }
+
+
 def simulated_shards(name):
     return [path for sample in SIMULATED for path in per_shard(name, sample)]
 

@@ -81,7 +81,7 @@ def fit(table, model_dir, cfg, encoder_dir=None, stamps=()):
     try:
         with reproducible(torch.device("cpu"), cfg["threads"]):
             if by_encoder:
-                table, names = _encode_sample(table, model_dir, cfg["bands"], encoder_dir, stamps)
+                table, names = _encode_sample(table, model_dir, encoder_dir, stamps)
             head = fit_head(table, cfg, names)
     except InputError as error:
         log.warning("the anomaly head is not trained: %s", error)
@@ -140,12 +140,12 @@ def encoded(encoder, paths, wanted):
     return pd.DataFrame({"target_id": pd.Series(target_ids, dtype="str"), "status": OK, **columns})
 
 
-def _encode_sample(table, model_dir, bands, encoder_dir, stamps):
+def _encode_sample(table, model_dir, encoder_dir, stamps):
     """The training sample with features of the encoder, which is kept beside the head; and their names."""
     form = stamp_blocks(stamps, _BATCH)[1]
-    encoder = load_encoder(encoder_dir, bands, form.pixels)
+    encoder = load_encoder(encoder_dir, form.bands, form.pixels)
     Path(model_dir).mkdir(parents=True, exist_ok=True)
-    save_encoder(encoder, model_dir, {"bands": bands})
+    save_encoder(encoder, model_dir, {"bands": form.bands})
     found = encoded(encoder, stamps, set(table["target_id"]))
     facts = table[["target_id", "class", "label", "group", "role", "reason_role"]]
     names = [name for name in found if name.startswith("encoder_")]

@@ -87,7 +87,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
         used = learnt_systems(systems, folds).set_index("target_id")
         bags = Bags(train_paths, set(used.index), search_paths if cfg["unlabelled_weight"] else ())
         rows, counts = _rows(bags, used, cfg)
-        pretrained = load_encoder(encoder_dir, cfg["bands"], bags.format.pixels) if cfg["pretrained"] else None
+        pretrained = load_encoder(encoder_dir, bags.format.bands, bags.format.pixels) if cfg["pretrained"] else None
     except InputError as error:
         _refuse(folder, str(error))
         return

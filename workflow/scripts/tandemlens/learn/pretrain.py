@@ -94,7 +94,11 @@ def pretrain(sample, folder, checkpoint, cfg, progress):
     encoder = create_encoder(cfg["encoder"]["name"], len(form.bands), form.pixels, rng, _weights(cfg["encoder"]))
     encoder.scale_bands(*band_statistics(paths, wanted))
     pretext = create_pretext(cfg["method"], encoder, _pick(PretextSettings, cfg), rng)
-    facts = {name: cfg[name] for name in ("bands", "method", "transductive")} | {"systems": len(wanted), "galaxies": 0}
+    facts = {name: cfg[name] for name in ("method", "transductive")} | {
+        "bands": form.bands,
+        "systems": len(wanted),
+        "galaxies": 0,
+    }
     galaxies = checkpoint.with_name("galaxies.h5")
     if cfg["galaxies"]["file"]:
         names = write_galaxies(cfg["galaxies"], galaxies, form, cfg["softening"])
