@@ -23,7 +23,7 @@ from tandemlens.heads.mil import fit, score
 from tandemlens.learn.bags import Bags, bag_loader
 from tandemlens.learn.classifier import VIEWS
 from tandemlens.learn.encoders import create_encoder, save_encoder
-from tandemlens.learn.mil_training import BagTraining, parameter_groups, score_bags
+from tandemlens.learn.mil_training import BagTraining, parameter_groups, score_bags, tempered_entropy
 from tandemlens.learn.pooling import create_classifier
 
 
@@ -205,6 +205,20 @@ def test_every_class_of_other_systems_is_learnt_or_all_as_one(few, tmp_path):
         weights = load_file(tmp_path / str(k) / "weights.safetensors")
         assert len(weights["classifier.bias"]) == len(wanted)
         assert np.isfinite(scores_of(paths[0], tmp_path / str(k), tmp_path)["mil"].drop(["t000", "t005"])).all()
+
+
+def test_a_network_that_is_too_sure_is_judged_at_its_best_temperature():
+    rng = torch.Generator().manual_seed(0)
+    classes = torch.arange(3000) % 3
+    scores = torch.randn(3000, 3, generator=rng, dtype=torch.float64)
+    truth = torch.distributions.Categorical(logits=scores)
+    classes = torch.multinomial(truth.probs, 1, generator=rng)[:, 0]
+    weight = torch.ones(3, dtype=torch.float64)
+    least = tempered_entropy(scores, classes, weight)
+    assert least == pytest.approx(truth.entropy().mean().item(), abs=0.03)
+    assert tempered_entropy(40 * scores, classes, weight) == pytest.approx(least, abs=1e-3)
+    assert tempered_entropy(scores.flip(0), classes, weight) == pytest.approx(np.log(3), abs=2e-3)
+    assert np.isnan(tempered_entropy(scores * np.nan, classes, weight))
 
 
 def test_training_ends_when_nothing_is_gained_or_time_is_spent(few, tmp_path):

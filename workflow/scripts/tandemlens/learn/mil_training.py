@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy
 
 import tandemlens.learn.vision  # noqa: F401
@@ -27,6 +28,8 @@ from tandemlens.learn.views import Views, plain_view, turn_directions
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 
 log = logging.getLogger("tandemlens")
+#: natural logarithms of the temperatures that are tried
+_TEMPERATURES = (-3.0, 7.0)
 _REPORT = ("curve", "best_epoch", "ended")
 #: what to do when the GPU goes
 _LOST = "run again, training goes on from its last epoch, or set mil.device to cpu or a smaller mil.batch"
@@ -237,9 +240,10 @@ class _Training:
         return total
 
     def _held_out(self):
-        """Loss on the stopping systems."""
+        """Loss on the stopping systems, at their best temperature."""
         pooled = torch.cat([pooled for _, _, pooled in self._seen(self.rows.stop)])
-        return self._entropy(pooled, self.rows.stop).item()
+        scores = self.network.classifier(pooled).detach().double()
+        return tempered_entropy(scores, self.classes[self.rows.stop], self.weight.double())
 
     def _seen(self, rows):
         batch, workers = self.settings.batch, self.settings.workers
@@ -273,6 +277,33 @@ class _Training:
 
     def _entropy(self, pooled, rows):
         return cross_entropy(self.network.classifier(pooled), self.classes[rows], self.weight)
+
+
+def tempered_entropy(scores, classes, weight):
+    """Cross-entropy at the temperature at which it is least (Guo et al. 2017, arXiv:1706.04599).
+
+    A network that trains on goes on to tell classes apart for long after it has become too sure of itself. Its scores
+    are calibrated later, so that only the first counts.
+
+    Parameters
+    ----------
+    scores : (n, c) Tensor
+    classes : (n,) int Tensor
+    weight : (c,) Tensor
+        Of the classes.
+
+    Returns
+    -------
+    float
+        Not above that of scores that are all alike, but for rounding; NaN where scores are.
+    """
+    if not scores.isfinite().all():
+        return np.nan
+
+    def entropy(log_temperature):
+        return cross_entropy(scores / np.exp(log_temperature), classes, weight).item()
+
+    return float(minimize_scalar(entropy, bounds=_TEMPERATURES, method="bounded").fun)
 
 
 def parameter_groups(network, settings):
