@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from learn.bag_toy import system, write_stamps
 from learn.pu_toy import BANDS, NAMES, ROLES, features
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.heads import anomaly as module
-from tandemlens.heads.anomaly import DECLARATION, Head, fit, fit_head, score
+from tandemlens.heads.anomaly import DECLARATION, Head, fit, score
+from tandemlens.heads.anomaly import fit_head as fit_names
 from tandemlens.learn.detectors import METHODS, HypersphereSettings
+from tandemlens.learn.encoders import create_encoder, save_encoder, save_reason
 from tandemlens.learn.evidence import SCORE_KINDS
 from tandemlens.learn.guard import gain
 from tandemlens.learn.left_out import REPEATS, NonLenses, choose_detector, find_left_out, mean_gain
@@ -55,6 +58,10 @@ def systems(n=60, seed=1):
 @pytest.fixture(scope="module")
 def toy():
     return systems()
+
+
+def fit_head(table, cfg):
+    return fit_names(table, cfg, NAMES)
 
 
 def scored(table, model, tmp_path):
@@ -265,9 +272,48 @@ def test_what_cannot_be_learnt_is_said_and_scores_nothing(toy, tmp_path, change,
     assert Head.load(tmp_path).detector is None
 
 
-def test_features_of_an_encoder_are_refused(toy, tmp_path):
-    with pytest.raises(InputError, match="no stage brings features of an encoder to this head; set it to table"):
-        fit(toy, tmp_path, {**CFG, "features": "encoder"})
+def write_all(folder, table, side=16):
+    """stamps.h5 in which an artefact is bright, and everything else noise."""
+    rng, systems = np.random.default_rng(6), {}
+    for target_id, kind in zip(table["target_id"], table["class"], strict=True):
+        systems[target_id] = system(False, rng, 2)[0]
+        systems[target_id]["flux"][:] = rng.normal(0, 0.3, (2, 2, side, side)) + 3.0 * (kind == "artefact")
+    systems[table["target_id"].iloc[0]] = None
+    return write_stamps(folder / "stamps.h5", systems)
+
+
+def test_features_of_an_encoder_stand_in_for_the_table(toy, tmp_path):
+    encoder = create_encoder("vit_mini_patch8", 2, 16, np.random.default_rng(0))
+    (tmp_path / "encoder").mkdir()
+    save_encoder(encoder, tmp_path / "encoder", {"bands": BANDS[:2]})
+    cfg = {**CFG, "features": "encoder", "method": "mahalanobis", "bands": BANDS[:2]}
+    path, model = write_all(tmp_path, toy), tmp_path / "model"
+    without = toy[~((toy["class"] == "artefact") & (toy["role"] == "train"))]
+    fit(without, model, cfg, tmp_path / "encoder", [path])
+    facts = json.loads((model / "anomaly.json").read_text())
+    assert facts["names"] == [f"encoder_{k}" for k in range(2 * encoder.width)]
+    test = toy[toy["role"].isin(["test", "train"])]
+    score(test, model, tmp_path / "a.parquet", path)
+    found = read_table(tmp_path / "a.parquet").set_index("target_id")["anomaly"]
+    # the first has no stamp
+    assert toy["target_id"].iloc[0] not in found.index
+    told = test[(test["role"] == "test") & test["target_id"].isin(found.index)]
+    assert roc_auc_score(told["class"] == "artefact", found[told["target_id"]]) > 0.95
+    three = write_stamps(tmp_path / "gi.h5", {"t": None}, ["g", "i"])
+    with pytest.raises(InputError, match=r"takes stamps of 16 pixels in the bands .* and these have 16 in g, i"):
+        score(toy, model, tmp_path / "a.parquet", three)
+
+
+def test_without_an_encoder_its_features_are_refused(toy, tmp_path):
+    cfg = {**CFG, "features": "encoder"}
+    with pytest.raises(InputError, match=r"anomaly\.features is encoder but this run has no stage pretrain; set it to"):
+        fit(toy, tmp_path, cfg)
+    (tmp_path / "encoder").mkdir()
+    save_reason(tmp_path / "encoder", "training collapsed", {})
+    fit(toy, tmp_path / "model", cfg, tmp_path / "encoder", [write_all(tmp_path, toy)])
+    facts = json.loads((tmp_path / "model/anomaly.json").read_text())
+    assert facts["by"] == "none"
+    assert facts["reason"].endswith("encoder: training collapsed")
 
 
 def test_an_unfit_network_does_not_lose_the_head(toy, monkeypatch):

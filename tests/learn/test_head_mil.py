@@ -1,6 +1,7 @@
 """The head of bags of stamps on systems whose evidence is one stamp, or is not there."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import fields
 
 import h5py
@@ -11,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
+from killed import kill_amid
+from learn.bag_toy import BANDS, SIDE, system, write_stamps
 from places import ROOT
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.errors import InputError
@@ -20,11 +23,8 @@ from tandemlens.heads.mil import fit, score
 from tandemlens.learn.bags import Bags, bag_loader
 from tandemlens.learn.classifier import VIEWS
 from tandemlens.learn.encoders import create_encoder, save_encoder
-from tandemlens.learn.mil_training import BagTraining, parameter_groups, score_bags
+from tandemlens.learn.mil_training import BagTraining, parameter_groups, score_bags, tempered_entropy
 from tandemlens.learn.pooling import create_classifier
-
-BANDS = ["g", "r"]
-SIDE = 16
 
 
 def defaults(name):
@@ -34,7 +34,7 @@ def defaults(name):
 CFG = {
     **defaults("mil"),
     **{"epochs": 12, "learning_rate": 0.003, "batch": 20, "width": 32, "device": "cpu"},
-    **{"bands": BANDS, "seed": 4, "threads": 1},
+    **{"bands": BANDS, "seed": 4, "threads": 1, "code": "c0de"},
 }
 CFG["encoder"] = {**defaults("encoder"), "name": "vit_mini_patch8"}
 CFG["views"] = {**defaults("views"), "rotation": False, "shift_pixels": 0, "blur_pixels": 0}
@@ -44,42 +44,6 @@ SHORT = {**CFG, "epochs": 2, "batch": 64}
 
 def quiet(done, total):
     pass
-
-
-def system(there, rng, n=None):
-    """Flux, mask, geometry and labels of a system; a tandem has one blue spot among red ones."""
-    n = n or int(rng.integers(3, 7))
-    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
-    spot = np.exp(-(x**2 + (y - rng.uniform(-2, 2, (n, 1, 1))) ** 2) / 6)
-    colour = np.tile([0.5, 2.0], (n, 1))
-    witness = int(rng.integers(1, n))
-    if there:
-        colour[witness] = [2.5, 0.5]
-    flux = colour[:, :, None, None] * spot[:, None] + 0.3 * rng.normal(size=(n, 2, SIDE, SIDE))
-    geometry = np.zeros((n, len(GEOMETRY)))
-    azimuth = rng.uniform(0, 2 * np.pi, n)
-    geometry[:, :5] = np.transpose([rng.uniform(1, 30, n), np.cos(azimuth), np.sin(azimuth), azimuth, azimuth])
-    geometry[0], geometry[0, -1] = 0, 1
-    return {"flux": flux, "mask": np.ones(flux.shape, bool), "geometry": geometry, "label": 10 * np.arange(n)}, witness
-
-
-def write_stamps(path, systems, bands=BANDS):
-    """stamps.h5 of systems by target, None for one without stamps."""
-    parts = [s for s in systems.values() if s is not None]
-    counts = [0 if s is None else len(s["label"]) for s in systems.values()]
-    stack = {name: np.concatenate([np.zeros((0, *shape)), *(s[name] for s in parts)]) for name, shape in SHAPES.items()}
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"bands": bands, "geometry": GEOMETRY, "scale": [3.0] * len(bands), "pixel_scale": 0.25})
-        for name, dtype in (("flux", "f2"), ("mask", "?"), ("geometry", "f4"), ("label", "i4")):
-            file[name] = stack[name].astype(dtype)
-        file["sigma"] = np.full(stack["flux"].shape, 0.3, "f2")
-        file["target"] = np.repeat(np.arange(len(counts)), counts).astype("i4")
-        file["start"] = np.concatenate([[0], np.cumsum(counts)]).astype("i8")
-        file.create_dataset("target_id", data=list(systems), dtype=h5py.string_dtype())
-    return str(path)
-
-
-SHAPES = {"flux": (2, SIDE, SIDE), "mask": (2, SIDE, SIDE), "geometry": (len(GEOMETRY),), "label": ()}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +72,7 @@ def few(sample):
 
 def train(sample, folder, cfg=CFG, search=(), encoder=None, progress=quiet):
     systems, folds, paths = sample
-    fit(systems, folds, paths, list(search), encoder, folder, cfg, progress)
+    fit(systems, folds, paths, list(search), encoder, folder, folder.with_name(f"{folder.name}.ckpt"), cfg, progress)
     return json.loads((folder / "mil.json").read_text())
 
 
@@ -231,6 +195,32 @@ def test_same_seed_same_weights_and_no_look_at_the_test_role(few, tmp_path):
     assert (tmp_path / "a/mil.json").read_text() == (tmp_path / "b/mil.json").read_text()
 
 
+def test_every_class_of_other_systems_is_learnt_or_all_as_one(few, tmp_path):
+    systems, folds, paths = few
+    kinds = np.where(systems["label"], "tandem", np.array(["members", "artefact"])[np.arange(len(systems)) % 2])
+    named = systems.assign(**{"class": kinds})
+    for k, (classes, wanted) in enumerate(((True, ["tandem", "artefact", "members"]), (False, ["tandem", "other"]))):
+        facts = train((named, folds, paths), tmp_path / str(k), {**SHORT, "classes": classes})
+        assert facts["classes"] == wanted
+        weights = load_file(tmp_path / str(k) / "weights.safetensors")
+        assert len(weights["classifier.bias"]) == len(wanted)
+        assert np.isfinite(scores_of(paths[0], tmp_path / str(k), tmp_path)["mil"].drop(["t000", "t005"])).all()
+
+
+def test_a_network_that_is_too_sure_is_judged_at_its_best_temperature():
+    rng = torch.Generator().manual_seed(0)
+    classes = torch.arange(3000) % 3
+    scores = torch.randn(3000, 3, generator=rng, dtype=torch.float64)
+    truth = torch.distributions.Categorical(logits=scores)
+    classes = torch.multinomial(truth.probs, 1, generator=rng)[:, 0]
+    weight = torch.ones(3, dtype=torch.float64)
+    least = tempered_entropy(scores, classes, weight)
+    assert least == pytest.approx(truth.entropy().mean().item(), abs=0.03)
+    assert tempered_entropy(40 * scores, classes, weight) == pytest.approx(least, abs=1e-3)
+    assert tempered_entropy(scores.flip(0), classes, weight) == pytest.approx(np.log(3), abs=2e-3)
+    assert np.isnan(tempered_entropy(scores * np.nan, classes, weight))
+
+
 def test_training_ends_when_nothing_is_gained_or_time_is_spent(few, tmp_path):
     said = []
     cfg = {**SHORT, "minutes": 1e-6}
@@ -240,6 +230,65 @@ def test_training_ends_when_nothing_is_gained_or_time_is_spent(few, tmp_path):
     facts = train(few, tmp_path, {**SHORT, "epochs": 9, "patience": 1, "learning_rate": 0.1})
     best = facts["best_epoch"]
     assert facts["ended"] == f"no better for 1 epochs, in epoch {best + 1} of 9"
+
+
+def train_until(sample, folder, cfg, progress):
+    train(sample, folder, cfg, progress=progress)
+
+
+def test_killed_training_ends_with_the_same_weights(few, tmp_path, caplog):
+    # the joint loss has weights of its own to go on with
+    cfg = {**SHORT, "epochs": 6, "patience": 6, "joint": {"agreement": 0.2, "hypersphere": 0.2}}
+    whole = train(few, tmp_path / "whole", cfg)
+    done, when = kill_amid(train_until, tmp_path, few, tmp_path / "parts", cfg)
+    assert not (tmp_path / "parts/mil.json").exists()
+    # weights and plain values alone
+    assert torch.load(tmp_path / "parts.ckpt", weights_only=True)["tandemlens"]["ended"] == ""
+    said = []
+    with caplog.at_level("INFO", "tandemlens"):
+        parts = train(few, tmp_path / "parts", cfg, progress=lambda done, total: said.append(done))
+    assert said[0] in (done + 1, done + 2), when
+    assert said[-1] == 6
+    a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(a[key], b[key]) for key in a), when
+    assert parts == whole, when
+    assert f"training goes on after epoch {said[0] - 1} of checkpoint" in caplog.text
+    assert not (tmp_path / "parts.ckpt").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(few, tmp_path, caplog, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("tandemlens.heads.mil.CheckpointFile.remove", lambda file: None)
+        train(few, tmp_path / "a", SHORT)
+    assert (tmp_path / "a.ckpt").exists()
+    said = []
+    train(few, tmp_path / "a", {**SHORT, "seed": 5}, progress=lambda done, total: said.append(done))
+    assert said == [1, 2]
+    assert "a.ckpt is of other settings, code or stamps: training starts anew" in caplog.text
+
+
+def lose(*given, **named):
+    raise RuntimeError("CUDA error: device lost\nmore")
+
+
+def test_a_lost_gpu_is_said_and_no_model_is_written(few, fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("tandemlens.heads.mil.pick_device", lambda wanted: torch.device("cuda"))
+    for name in ("torch.nn.Module.to", "torch.random.fork_rng", "tandemlens.heads.mil.reproducible"):
+        monkeypatch.setattr(name, lambda *given, **named: nullcontext())
+    monkeypatch.setattr("tandemlens.heads.mil.JointLoss", lambda *given: None)
+    monkeypatch.setattr("tandemlens.learn.mil_training._Training.__init__", lambda *given: None)
+    monkeypatch.setattr("tandemlens.learn.mil_training._Training.resume", lambda *given: dict(UNDONE))
+    monkeypatch.setattr("tandemlens.learn.mil_training._Training.epoch", lose)
+    with pytest.raises(InputError, match=r"the GPU was lost or is full in epoch 1 \(CUDA error: device lost\); run a"):
+        train(few, tmp_path / "model", SHORT)
+    assert not (tmp_path / "model/mil.json").exists()
+    monkeypatch.setattr("tandemlens.heads.mil.score_bags", lose)
+    with pytest.raises(InputError, match=r"lost or is full while scoring \(CUDA error: device lost\); run again, or"):
+        scores_of(few[2][0], fitted[0], tmp_path)
+
+
+#: of a training that has not begun
+UNDONE = {"curve": [], "best_epoch": 0, "ended": "", "seconds": 0.0}
 
 
 def reason(sample, tmp_path, cfg=SHORT, **options):
@@ -356,7 +405,7 @@ def test_a_convolutional_encoder_with_layers_trains(few, tmp_path):
 @pytest.mark.parametrize("name", ["vit_mini_patch8", "compact"])
 def test_learning_rates_fall_on_the_way_down(name):
     encoder = create_encoder(name, 2, SIDE, np.random.default_rng(0))
-    network = create_classifier(encoder, np.zeros((1, 3)), CFG, np.random.default_rng(0))
+    network = create_classifier(encoder, np.zeros((1, 3)), CFG, 2, np.random.default_rng(0))
     encoder.freeze_blocks(0.25)
     settings = BagTraining(**{f.name: {**CFG, "layer_decay": 0.5}[f.name] for f in fields(BagTraining)})
     groups = parameter_groups(network, settings)

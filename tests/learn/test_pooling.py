@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torchmil.nn import MultiheadSelfAttention, masked_softmax
 
-from tandemlens.learn.pooling import BagPooling, create_classifier
+from tandemlens.learn.pooling import BagPooling, create_classifier, log_odds
 
 WIDTH, N_GEOMETRY = 16, 3
 SETTINGS = {"width": 32, "layers": 0, "dropout": 0.0}
@@ -35,7 +35,7 @@ def pooling(layers):
 
 def classifier(layers=0, seed=0, n=50):
     geometry = np.random.default_rng(1).normal(3, 2, (n, N_GEOMETRY))
-    return create_classifier(Mean(), geometry, {**SETTINGS, "layers": layers}, np.random.default_rng(seed)).eval()
+    return create_classifier(Mean(), geometry, {**SETTINGS, "layers": layers}, 2, np.random.default_rng(seed)).eval()
 
 
 def bags(counts, seed=0, most=None):
@@ -112,12 +112,19 @@ def test_a_system_has_one_score_in_any_company(layers):
         torch.testing.assert_close(alone[0], together[k], atol=1e-6, rtol=0)
 
 
+def test_log_odds_of_the_first_class_are_those_of_the_softmax():
+    scores = torch.tensor([[1.0, -2.0, 0.5], [8.0, 0.0, 0.0]], dtype=torch.float64)
+    p = scores.softmax(1)[:, 0]
+    torch.testing.assert_close(log_odds(scores), (p / (1 - p)).log(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(log_odds(scores[:, :2]), scores[:, 0] - scores[:, 1])
+
+
 def test_a_single_stamp_is_all_there_is():
     x, geometry, valid = stamps([1])
     net = classifier()
     logit, attention, _ = net(x, geometry, valid)
     assert attention.tolist() == [[1.0]]
-    wanted = net.classifier(net.describe_stamps(x, geometry))[0]
+    wanted = -net.classifier(net.describe_stamps(x, geometry)).diff(dim=1)[0]
     torch.testing.assert_close(logit, wanted, atol=1e-6, rtol=0)
 
 
@@ -171,7 +178,7 @@ def test_layers_of_torchmil_drop_out_while_scoring():
 
 def test_geometry_is_standardised_and_gaps_are_the_mean():
     geometry = np.array([[1.0, 5.0, np.nan], [3.0, 5.0, 2.0], [np.nan, 5.0, 4.0]])
-    net = create_classifier(Mean(), geometry, SETTINGS, np.random.default_rng(0)).eval()
+    net = create_classifier(Mean(), geometry, SETTINGS, 2, np.random.default_rng(0)).eval()
     torch.testing.assert_close(net.centre, torch.tensor([2.0, 5.0, 3.0]))
     torch.testing.assert_close(net.spread, torch.tensor([1.0, 1.0, 1.0]))
     x = torch.zeros(2, 4, 5, 5)

@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from killed import kill_amid
 from places import ROOT
 from tandemlens.base.errors import InputError
 from tandemlens.learn.encoders import create_encoder, load_encoder
@@ -218,6 +219,23 @@ def test_stopped_training_ends_with_the_same_weights(sample, tmp_path, monkeypat
     assert whole == parts
 
 
+def pretrain_until(sample, folder, cfg, progress):
+    pretrain(sample, folder / "encoder", folder / "p.ckpt", cfg, progress)
+
+
+def test_a_killed_training_ends_with_the_same_weights(sample, tmp_path):
+    changes = {"epochs": 6, "batch": 12, "method": "moco", "probe_every": 0}
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, _ = trained(sample, tmp_path / "whole", **changes)
+    done, when = kill_amid(pretrain_until, tmp_path, sample, tmp_path / "parts", {**CFG, **changes})
+    assert not (tmp_path / "parts/encoder/encoder.json").exists()
+    parts, said = trained(sample, tmp_path / "parts", **changes)
+    assert said[0] in ((done + 1, 6), (done + 2, 6)), when
+    assert equal(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")), when
+    assert parts == whole
+
+
 def test_a_stop_after_the_last_epoch_trains_no_more(sample, tmp_path, monkeypatch):
     def stop(*given):
         raise Killed
@@ -314,6 +332,22 @@ def test_what_cannot_be_learnt_is_said(sample, tmp_path):
     facts, said = trained(sample, tmp_path, minutes=1e-9)
     assert facts["ended"] == "the budget of 1e-09 min was spent in epoch 1 of 3"
     assert said == [(1, 3)]
+
+
+def test_masked_bands_and_pixels_that_are_no_number_are_borne(sample, tmp_path):
+    shards = []
+    for path in sample.train_paths:
+        shards.append(str(shutil.copy(path, tmp_path / path.rsplit("/", 1)[1])))
+        with h5py.File(shards[-1], "r+") as out:
+            flux, mask = out["flux"][:], out["mask"][:]
+            mask[::3, 1] = False
+            mask[1::7] = False
+            flux[2::5, 0, 3, 3] = np.nan
+            out["flux"][...], out["mask"][...] = flux, mask
+    facts, _ = trained(replace(sample, train_paths=shards), tmp_path, probe_every=1, epochs=1)
+    assert facts["trained"]
+    assert np.isfinite([facts["curve"][0][name] for name in ("loss", "spread", "linear_auroc")]).all()
+    assert all(torch.isfinite(tensor).all() for tensor in weights_of(tmp_path).values())
 
 
 def test_settings_that_cannot_be_used(sample, tmp_path):

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from learn.bag_toy import system as toy_system
+from learn.bag_toy import write_stamps as toy_stamps
 from tandemlens.base.errors import InputError
 from tandemlens.learn import stream
-from tandemlens.learn.stamps import Stamps, open_stamps, stamp_blocks
+from tandemlens.learn.stamps import Stamps, band_statistics, open_stamps, stamp_blocks
 from tandemlens.learn.stream import StampStream
 
 NAMES = ("radius_arcsec", "is_centre")
@@ -171,3 +173,23 @@ def test_no_file_stays_open(shards, monkeypatch):
     for _ in StampStream(shards, 16, 5):
         assert len(opened) == len(closed)
     assert len(opened) == len(closed) > 5
+
+
+def test_zero_and_unit_of_bands_are_those_of_the_valid_pixels(tmp_path):
+    rng, systems = np.random.default_rng(0), {}
+    for k in range(40):
+        systems[f"t{k}"] = toy_system(False, rng)[0]
+        systems[f"t{k}"]["flux"] = rng.normal(0, 1, systems[f"t{k}"]["flux"].shape) * [[[2]], [[0.5]]] + [[[1]], [[-3]]]
+        systems[f"t{k}"]["mask"][:, 0, :4] = False
+        systems[f"t{k}"]["flux"][:, 0, :4] = 99
+    systems["t1"]["flux"][0, 1, 0, 0] = np.nan
+    path = toy_stamps(tmp_path / "s.h5", systems)
+    mean, scatter = band_statistics([path])
+    np.testing.assert_allclose(mean, [1, -3], atol=0.03)
+    np.testing.assert_allclose(scatter, [2, 0.5], rtol=0.02)
+    one = systems["t7"]["flux"][:, 1]
+    np.testing.assert_allclose(band_statistics([path], {"t7"})[0][1], one.mean(), rtol=1e-3)
+    for system in systems.values():
+        system["mask"][:, 0] = False
+    mean, scatter = band_statistics([toy_stamps(tmp_path / "m.h5", systems)])
+    assert (mean[0], scatter[0]) == (0, 1)

@@ -19,6 +19,7 @@ from tandemlens.base.wcs import tangent_wcs
 from tandemlens.catalogue.ablation import (
     BEHIND,
     COLOUR,
+    JOINT,
     METRICS,
     SEQUENCE,
     UNMATCHED,
@@ -138,12 +139,27 @@ def test_the_same_seed_gives_the_same_table_and_an_absent_ingredient_is_told(tab
     pd.testing.assert_frame_equal(again[~matching], table[~matching])
     for component, said in (
         ("PSF matching", "give the results folder of a run of the same samples and seed with match.common_psf false"),
+        ("joint loss of mil", "head mil has no score for any system of the role fuse: the run is without it"),
         ("head trend", "head trend has no score for any system of the role fuse: the run is without it"),
     ):
         for metric in METRICS:
             found = row(again, component, metric)
             assert found[["with", "without", "difference", "low", "high", "p_value"]].isna().all()
             assert said in found["note"]
+
+
+def test_the_joint_loss_is_the_scores_of_another_run():
+    """A head mil that knows less than that of the other run, and one that is not there."""
+    main, kinds = road(), {**KINDS, "mil": "real"}
+    label, rng = main.table["label"].to_numpy(), np.random.default_rng(5)
+    main.scores["mil"] = rng.normal(size=len(label))
+    joint = Road(main.table, main.scores.assign(mil=main.scores["mil"] + 3 * label))
+    plain = Variant(("colour", "mil"), "stack")
+    with_it, without, _ = Bench({"": main, JOINT: joint}, kinds, CFG).pair(replace(plain, road=JOINT), plain)
+    test = (main.table["role"] == "test").to_numpy()
+    assert roc_auc_score(label[test], with_it[test]) > roc_auc_score(label[test], without[test]) + 0.05
+    with pytest.raises(InputError, match=r"as the setting ablation\.others\.joint_loss"):
+        Bench({"": main}, kinds, CFG).pair(replace(plain, road=JOINT), plain)
 
 
 def test_the_test_systems_are_never_learnt_from(bench):

@@ -96,6 +96,28 @@ def test_an_ablation_is_shown_where_it_is_there(tmp_path):
     assert "<td>uncertainty head</td><td>auroc</td><td>0.900</td><td>0.880</td><td>0.020</td>" in html
 
 
+def test_learning_curves_are_shown_of_what_was_trained_over_epochs(tmp_path):
+    curves = {
+        "mil": {"curve": [{"epoch": k, "train_loss": 1 / k, "stop_loss": 0.5 + 0.1 * k} for k in (1, 2, 3)]},
+        "encoder": {"curve": [{"epoch": k, "loss": -k / 4, "spread": 0.9, "knn_auroc": None} for k in (1, 2)]},
+        "classic": {"learner": "trees"},
+        "anomaly": None,
+    }
+    curves["mil"] |= {"ended": "no better for <b>2</b> epochs", "best_epoch": 1}
+    curves["encoder"] |= {"trained": False, "reason": "training collapsed"}
+    for name, facts in curves.items():
+        (tmp_path / name).mkdir()
+        if facts is not None:
+            (tmp_path / name / f"{name}.json").write_text(json.dumps(facts))
+    frame = systems()
+    folders = [str(tmp_path / name) for name in curves]
+    html = page(tmp_path, frame, {"classic": np.arange(len(frame))}, trained=folders)
+    assert "<b>mil</b>: no better for &lt;b&gt;2&lt;/b&gt; epochs; epoch 1 is kept (dotted)." in html
+    assert "<b>encoder</b>: training collapsed." in html
+    assert html.count('alt="learning curve of') == 2
+    assert "How networks were trained" not in page(tmp_path, frame, {"classic": np.arange(len(frame))})
+
+
 @pytest.mark.parametrize(
     ("frame", "said"),
     [

@@ -14,8 +14,9 @@ from tandemlens.base.stack import Cutout, header_text, write_stack
 from tandemlens.base.tables import read_table, write_table
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.features.behind import behind_features
+from tandemlens.features.lens_contrast import Sky
 from tandemlens.features.sequence import Bands
-from tandemlens.features.table import _Sky, features_shard, system_features
+from tandemlens.features.table import features_shard, system_features
 
 SED, *YOUNG = (str(ROOT / f"resources/seds/{name}.csv") for name in ("elliptical", "spiral", "starburst"))
 BANDS = Bands(("g", "r", "i"), (4800, 6220, 7540), (1400, 1400, 1300))
@@ -24,7 +25,7 @@ CFG = {"dz_min": 0.1, "z_max": 1.4, "radius_arcsec": 40, "colour": COLOUR, "seed
 CFG |= {"bands": list(BANDS.names), "wavelength": list(BANDS.wavelength), "width": list(BANDS.width)}
 CFG |= {"filter": [None] * 3, "extinction": [3.2, 2.2, 1.6]}
 TARGET = pd.Series({"z": 0.3, "richness": 40.0})
-SKY = _Sky(BANDS, SED)
+SKY = Sky(BANDS, SED)
 
 
 def system(seed=0, n_arcs=6, n_members=40):

@@ -1,6 +1,7 @@
 """Stamps of segments: centred, of true brightness and noise, the right segments, and no system lost."""
 
 import logging
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -9,14 +10,15 @@ import pytest
 import yaml
 
 from places import ROOT
-from tandemlens.base.columns import measure, segments, targets
+from tandemlens.base.columns import measure, photometry, segments, targets
 from tandemlens.base.columns.registry import expand
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.flags import NO_DATA
-from tandemlens.base.stack import Cutout, header_text, sanitize, write_stack
+from tandemlens.base.stack import Cutout, header_text, read_stack, sanitize, write_stack
 from tandemlens.base.tables import write_table
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.features.geometry import expected_einstein_radius
+from tandemlens.features.sequence import Bands, read_sed, template_magnitudes
 from tandemlens.features.stamps import GEOMETRY, band_scales, choose_segments, segment_geometry, stamps_shard
 from tandemlens.image.stamps import cut_stamp, overlap
 
@@ -24,7 +26,7 @@ SCALE, SIZE, BANDS = 0.25, 161, ("g", "r")
 NORTH_UP = np.diag([-SCALE, SCALE])
 SCHEMA = ROOT / "config/schemas/stamps.schema.yaml"
 CFG = {**validate_settings({}, load_schema(SCHEMA)), "pixels": 24, "size_arcsec": 6.0, "centre_arcsec": 24.0}
-CFG |= {"bands": list(BANDS), "extinction": [3.0, 2.0], "pixel_scale": SCALE}
+CFG |= {"contrast": False, "bands": list(BANDS), "extinction": [3.0, 2.0], "pixel_scale": SCALE}
 CFG |= {"survey_depth": [26.0, 25.0], "survey_fwhm": [1.0, 1.0]}
 PLACES = [(60.3, 71.8), (100.75, 90.1), (81.0, 120.4)]
 
@@ -205,6 +207,46 @@ def test_shard(shard):
         assert (file["mask"][1] == file["mask"][1, 1]).all()
         assert not file["mask"][1, 0].all()
         assert not file["flux"][:][~file["mask"][:]].any()
+
+
+def test_two_more_bands_hold_what_is_behind_the_lens(shard):
+    """Of three objects one has the colour of the lens, the others those of old and of young galaxies at z = 0.8."""
+    paths, table, out = shard
+    seds = {name: str(ROOT / f"resources/seds/{name}.csv") for name in ("elliptical", "starburst")}
+    facts = {"wavelength": [6220, 8690], "width": [1400, 1400], "filter": [None, None]}
+    bands = Bands(BANDS, *map(tuple, facts.values()))
+    kinds = [("elliptical", 0.3), ("elliptical", 0.8), ("starburst", 0.8)]
+    colours = [float(template_magnitudes(read_sed(seds[name]), [z], bands)[0] @ [1, -1]) for name, z in kinds]
+    r_flux, noise = 4000.0, np.random.default_rng(0).normal(0, 3.0, (2, SIZE, SIZE))
+    light = [
+        blob(*place) * np.array([10 ** (-0.4 * c), 1])[:, None, None] for place, c in zip(PLACES, colours, strict=True)
+    ]
+    flux = noise + r_flux / 1000 * np.sum(light, axis=0)
+    with read_stack(paths["stack"]) as stack:
+        whole = {"mask": np.zeros(flux.shape, np.uint16), "variance": np.full(flux.shape, 9, np.float32)}
+        cutout = replace(stack[0], flux=flux.astype(np.float32), **whole)
+    with write_stack(paths["stack"], BANDS, flux.shape[1:], 3) as writer:
+        for name in "ab":
+            writer.append(name, cutout)
+    columns = expand(photometry.COLUMNS, BANDS)
+    empty = pd.DataFrame({c.name: pd.Series(dtype="str" if c.dtype == "str" else float) for c in columns})
+    write_table(paths["measure"].replace("measure", "photometry"), empty, columns)
+    more = {"photometry": str(paths["measure"]).replace("measure", "photometry"), "sequence": seds["elliptical"]}
+    cfg = {**CFG, **facts, "contrast": True, "extinction": [0.0, 0.0]}
+    table.loc[table["target_id"] == "b", "z"] = np.nan
+    stamps_shard({**paths, **more, "young": [seds["starburst"]]}, table, out, cfg, lambda done, total: None)
+    with h5py.File(out) as file:
+        assert list(file.attrs["bands"]) == ["g", "r", "red", "blue"]
+        assert file.attrs["scale"][2:].tolist() == [3, 3]
+        peak = 3 * np.sinh(file["flux"][1:4, 2:, 12, 12].astype(float))
+        assert file["mask"][:4, 2:, 12, 12].all()
+        assert file["sigma"][1, 2, 12, 12] == pytest.approx(1 / 3, rel=1e-3)
+        # a target without redshift
+        assert not file["mask"][4:, 2:].any()
+        assert file["mask"][4:, :2].any()
+    assert (np.abs(peak[0]) < 2).all()
+    assert peak[1, 0] > 10
+    assert peak[2, 1] > 4
 
 
 def test_a_poor_scale_is_remarked_on(shard, caplog, monkeypatch):

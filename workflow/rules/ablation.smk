@@ -32,6 +32,16 @@ OTHER_SCORES = {
     for k, folder in enumerate(OTHERS.values())
     for head in ("mil", "proto")
 }
+# and what a run whose head mil had further losses has
+JOINT_RUN = SETTINGS["ablation"]["others"]["joint_loss"]
+JOINT = [
+    path
+    for shard in sorted(SHARDS.get("train", {}))
+    if JOINT_RUN
+    and Path(
+        path := f"{JOINT_RUN}/{SURVEY_NAME}/train/{shard}/scores/mil.parquet"
+    ).exists()
+]
 # the head classic is fitted anew
 SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "classic"}
 
@@ -41,6 +51,7 @@ rule ablation:
         **UNMATCHED,
         **OTHER_SCORES,
         **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
+        joint_mil=JOINT,
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),
         features=per_shard("features.parquet", "train"),

@@ -291,6 +291,11 @@ def without_path(settings):
 def learns_from(head):
     """Inputs of the fit of a head: products of the run, and of every shard of a sample."""
     asked = [(s, p) for s, products in head.fit_on.items() for p in products]
+    # targets of the search without label, which a head may give no share of its loss
+    if SETTINGS[head.name].get("unlabelled_weight") == 0:
+        asked = [(s, p) for s, p in asked if s != "search"]
+    if sees_encoder(head):
+        asked += [("train", "stamps")]
     run = {p: f"{RESULTS}/{RUN_PRODUCTS[p]}" for s, p in asked if s == "run"}
     for product, there in (("expected", CAN_EXPECT), ("grades", GRADE_FILES)):
         run |= {product: []} if product in run and not there else {}
@@ -305,7 +310,7 @@ def learns_from(head):
         if s == "graded"
     }
     # weights learnt without labels, where a head asks for them
-    pretrained = SETTINGS[head.name].get("pretrained", False)
+    pretrained = SETTINGS[head.name].get("pretrained", False) or sees_encoder(head)
     encoder = {"encoder": f"{RESULTS}/models/encoder"} if pretrained else {}
     return {**run, **shards, **encoder, **synthetic_for(SETTINGS[head.name])}
 
@@ -318,11 +323,23 @@ def synthetic_for(settings):
     return {f"synthetic_{k}": per_shard(f, "train") for k, f in files.items()}
 
 
+def sees_encoder(head):
+    """Whether a head takes the features of the pretrained encoder instead of the feature table."""
+    return SETTINGS[head.name].get("features") == "encoder"
+
+
+def trained_models():
+    """Folders of all that was trained over epochs, whose learning curves are shown."""
+    models = [learns_from(head).get("encoder", "") for head in HEADS]
+    models += [f"{RESULTS}/models/{head.name}" for head in HEADS if head.trained]
+    return [path for path in dict.fromkeys(models) if path]
+
+
 def scores_by(head):
     """Inputs of the scoring of a shard by a head."""
     files = {p: f"{ROAD}/{{shard}}/{f}" for p, f in SHARD_PRODUCTS.items()}
     files["sequence"] = in_data(SETTINGS["features"]["sequence"])
-    return {p: files[p] for p in head.score_on}
+    return {p: files[p] for p in (*head.score_on, *(["stamps"] * sees_encoder(head)))}
 
 
 def head_tables(sample):
@@ -410,6 +427,17 @@ def augment_settings(*sections):
     """What decides synthetic stamps."""
     more = {k: v for section in sections for k, v in section.items()}
     return {**SETTINGS["augment"], **more, "seed": SETTINGS["seed"]}
+
+
+def contrast_inputs():
+    """What stamps need to cancel the light of the lens."""
+    if not SETTINGS["stamps"]["contrast"]:
+        return {}
+    return {
+        "photometry": f"{ROAD}/{{shard}}/photometry.parquet",
+        "sequence": in_data(SETTINGS["features"]["sequence"]),
+        "young": [in_data(path) for path in SETTINGS["features"]["young"]],
+    }
 
 
 def simulated_shards(name):

@@ -39,6 +39,7 @@ rule evaluation_page:
             if SETTINGS["ablation"]["run"]
             else []
         ),
+        trained=trained_models(),
         template="workflow/report/evaluation.html.j2",
     output:
         report(

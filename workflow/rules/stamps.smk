@@ -1,5 +1,6 @@
 rule stamps:
     input:
+        **contrast_inputs(),
         stack=f"{ROAD}/{{shard}}/matched.h5",
         images=f"{ROAD}/{{shard}}/segments.h5",
         segments=f"{ROAD}/{{shard}}/segments.parquet",
@@ -29,6 +30,11 @@ rule stamps:
                 SURVEY["bands"][b].get("mock", {}).get("fwhm") for b in BANDS
             ],
             "pixel_scale": SURVEY["pixel_scale"],
+            **(
+                band_facts("wavelength", "width", "filter")
+                if SETTINGS["stamps"]["contrast"]
+                else {}
+            ),
         },
     script:
         "../scripts/stamps.py"

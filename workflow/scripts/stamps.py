@@ -6,8 +6,11 @@ from tandemlens.features.stamps import stamps_shard
 
 with job(snakemake) as progress:
     given = snakemake.input
+    paths = {name: given[name] for name in ("stack", "images", "segments", "measure")}
+    if given.get("photometry"):
+        paths |= {"photometry": given.photometry, "sequence": given.sequence, "young": list(given.get("young"))}
     stamps_shard(
-        {name: given[name] for name in ("stack", "images", "segments", "measure")},
+        paths,
         read_table(given.targets),
         snakemake.output[0],
         snakemake.params.cfg,

@@ -16,9 +16,12 @@ with job(snakemake) as progress:
         systems,
         folds,
         [*given.get("train_stamps"), *given.get("synthetic_stamps", [])],
-        list(given.get("search_stamps")),
+        # only where unlabelled systems have a share of the loss
+        list(given.get("search_stamps", [])),
         given.get("encoder") or None,
         snakemake.output[0],
-        {**snakemake.params.cfg, "threads": snakemake.threads},
+        # beside the output, which is removed before a job starts once more
+        f"{snakemake.output[0]}.ckpt",
+        {**snakemake.params.cfg, "code": snakemake.params.code, "threads": snakemake.threads},
         progress,
     )

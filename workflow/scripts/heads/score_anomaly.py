@@ -5,4 +5,6 @@ from tandemlens.base.tables import read_table
 from tandemlens.heads.anomaly import score
 
 with job(snakemake):
-    score(read_table(snakemake.input.features), snakemake.input.model, snakemake.output[0])
+    score(
+        read_table(snakemake.input.features), snakemake.input.model, snakemake.output[0], snakemake.input.get("stamps")
+    )

@@ -32,8 +32,15 @@ from tandemlens.learn.resample import CALIBRATION, paired_difference
 log = logging.getLogger("tandemlens")
 #: what rankings are compared in
 METRICS = ("tpr_at_fpr_0.01", "tpr10")
-#: name of the road without PSF matching
-UNMATCHED = "unmatched"
+#: names of the road without PSF matching, and of that whose head mil was trained by the joint loss
+UNMATCHED, JOINT = "unmatched", "joint"
+#: what brings a road that is not there
+_MISSING = {
+    UNMATCHED: "there are no features and colour scores without it for every shard: give the results folder of a run "
+    "of the same samples and seed with match.common_psf false, as the setting ablation.others.psf_matching",
+    JOINT: "there are no scores by it for every shard: give the results folder of a run of the same samples and seed "
+    "with the weights of mil.joint, as the setting ablation.others.joint_loss",
+}
 #: features of a component
 COLOUR = ("s_color*", "x2", "tau", "n_best", "delta_rs*", "photoz_overlap", "colour_gradient*")
 BEHIND = ("behind_*", "red_*", "blue_*")
@@ -50,7 +57,7 @@ OTHERS = {
         for method in ("moco", "fast_moco", "mae", "simsiam", "lensiam", "clsp")
     },
 }
-_CLASSIC = DECLARATION.name
+_CLASSIC, _MIL = DECLARATION.name, "mil"
 #: heads that hold nothing of what is taken away from them
 _REFITTED = ("colour", _CLASSIC)
 
@@ -172,10 +179,7 @@ class Bench:
                 f"there are no scores with it; give the results folder of such a run as ablation.{OTHERS[name]}"
             )
         if name not in self.roads:
-            raise InputError(
-                "there are no features and colour scores without it for every shard: give the results folder of a run "
-                "of the same samples and seed with match.common_psf false, as the setting ablation.others.psf_matching"
-            )
+            raise InputError(_MISSING[name])
         return self.roads[name]
 
     def _fuse(self, variant):
@@ -203,8 +207,8 @@ def ablation_table(roads, kinds, fusion, settings, expected):
     Parameters
     ----------
     roads : dict of Road
-        That of the run, named by the empty string, and `UNMATCHED` and those of `OTHERS` where there are any; of the
-        same systems.
+        That of the run, named by the empty string, and `UNMATCHED`, `JOINT` and those of `OTHERS` where there are any;
+        of the same systems.
     kinds : dict of str
         Kind of the score of every head that is fused, but classic (`tandemlens.learn.evidence.SCORE_KINDS`).
     fusion : tandemlens.learn.fuse.Fusion or None
@@ -249,6 +253,8 @@ def _components(bench, kind):
         if head not in _REFITTED:
             apart = reference.without(head)
             pairs[f"head {head}"] = (replace(apart, heads=(*apart.heads, head)), apart)
+    with_mil = replace(reference, heads=tuple(dict.fromkeys((*bench.heads, _MIL))))
+    pairs["joint loss of mil"] = (replace(with_mil, road=JOINT), with_mil)
     pairs["fusion of heads"] = (reference, replace(reference, heads=(_CLASSIC,)))
     for fuser in (name for name in FUSERS if name != BASELINE):
         pairs[f"fusion {fuser}"] = (replace(reference, fuser=fuser), replace(reference, fuser=BASELINE))

@@ -47,7 +47,8 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
     ----------
     paths : dict of str
         ``held_out``, ``scores``, and every table of `tandemlens.base.columns.evaluation.TABLES`; ``fusion``, the
-        folder of the fusion's model; ``ablation``, a table, where it is there.
+        folder of the fusion's model; ``ablation``, a table, where it is there; ``trained``, folders of models, of which
+        those that were trained over epochs have a learning curve.
     template_path, out_path : str
     cfg : dict
         ``survey`` and ``release`` of the training sample.
@@ -71,12 +72,27 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
         fusion=_rows(Path(paths["fusion"]) / "report.parquet", _FUSION),
         unfused=json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))["reason"],
         ablation=ablation_rows(paths["ablation"]) if paths.get("ablation") else [],
+        trainings=list(_trainings(paths.get("trained", []))),
         columns={"fusion": _FUSION, "ablation": ABLATION_SHOWN},
         survey=cfg["survey"],
         release=cfg["release"],
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     write_text(out_path, page)
+
+
+def _trainings(folders):
+    """Name, why it ended, what was kept and picture of everything that was trained over epochs."""
+    for folder in map(Path, folders):
+        path = folder / f"{folder.name}.json"
+        facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if facts.get("curve"):
+            yield {
+                "name": folder.name,
+                "ended": facts.get("ended") or facts.get("reason", ""),
+                "best": facts.get("best_epoch"),
+                "picture": png(figures.figure_curve(pd.DataFrame(facts["curve"]), facts.get("best_epoch"))),
+            }
 
 
 def _roles(held_out):

@@ -11,7 +11,9 @@ object as the noise of the matched images does; ``mask`` (n, band, s, s) bool, T
 float32; ``label`` (n,) int32, 0 for the stamp of the centre; ``target`` (n,) int32, row of ``target_id`` (m,);
 ``start`` (m + 1,) int64, first row of each target. Fluxes are corrected for the dust of our Galaxy. Attributes: bands,
 geometry (names of its columns), scale (nJy), pixel_scale and size_arcsec (arcsec) of the segments' stamps,
-centre_arcsec.
+centre_arcsec. With the setting ``contrast`` the last two bands are no bands of the survey but what is left of galaxies
+behind once the light of the lens is cancelled (`tandemlens.features.lens_contrast`), old ones (red) and young ones
+(blue), in units of its noise.
 """
 
 import logging
@@ -25,7 +27,10 @@ from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import read_table
 from tandemlens.base.units import AB_ZERO_POINT_NOMINAL
+from tandemlens.features.behind import KINDS as KINDS_BEHIND
 from tandemlens.features.geometry import expected_einstein_radius
+from tandemlens.features.lens_contrast import Sky, contrast_maps, lens_contrast
+from tandemlens.features.sequence import Bands
 from tandemlens.image.extinction import transmission
 from tandemlens.image.noise import factor_at
 from tandemlens.image.segment import open_images
@@ -52,6 +57,8 @@ _DEPTH, _FWHM = 25.0, 1.0
 _RICHNESS, _Z = 30.0, 0.4
 #: a scale that is off from the noise of the images by more than this factor is remarked on
 _FAR = 4.0
+#: S/N of what lies behind the lens at which its scale turns from linear to logarithmic
+_CONTRAST_SCALE = 3.0
 #: stamps in one chunk of the file
 _CHUNK = 16
 
@@ -62,29 +69,30 @@ def stamps_shard(paths, targets, out_path, cfg, progress):
     Parameters
     ----------
     paths : dict of str
-        stack (matched.h5), images (segments.h5), segments (segments.parquet), measure (measure.parquet).
+        stack (matched.h5), images (segments.h5), segments (segments.parquet), measure (measure.parquet); for contrast
+        also photometry (photometry.parquet) and sequence, and in a list young, the spectra of old and young galaxies.
     targets : pandas.DataFrame
         Target table of the shard.
     out_path : str
         stamps.h5.
     cfg : dict
         Section ``stamps`` of the settings; ``bands``; ``extinction``, ``survey_depth`` and ``survey_fwhm`` of every
-        band, None where unknown; ``pixel_scale``, arcsec.
+        band, None where unknown; ``pixel_scale``, arcsec; for contrast also ``wavelength``, ``width`` and ``filter``.
     progress : callable
     """
     segments = read_table(paths["segments"])
     by_target = dict(tuple(segments.groupby("target_id")))
     ebv = read_table(paths["measure"], ["target_id", "ebv"]).set_index("target_id")["ebv"].fillna(0.0)
     rows = targets.set_index("target_id")
-    scale = band_scales(cfg)
-    levels = []
+    scale, levels = band_scales(cfg), []
+    contrast = _Contrast(paths, cfg) if cfg["contrast"] else None
     with (
         read_stack(paths["stack"]) as stack,
         open_images(paths["images"]) as images,
         atomic_path(out_path) as temporary,
         h5py.File(temporary, "w") as handle,
     ):
-        writer = _Writer(handle, scale, cfg)
+        writer = _Writer(handle, *_channels(scale, cfg), cfg)
 
         def work(index, target_id):
             # a system that no segmentation came from has no centre either
@@ -93,8 +101,9 @@ def stamps_shard(paths, targets, out_path, cfg, progress):
                 frame = by_target.get(target_id, segments.iloc[:0])
                 cutout, residual = stack[index], images[target_id][2]
                 variance = _white_variance(cutout, cfg["pixel_scale"])
-                stamps = system_stamps(cutout, variance, residual, frame, rows.loc[target_id], dim, scale, cfg)
-                writer.append(index, *stamps)
+                target = rows.loc[target_id]
+                more = contrast(target_id, frame, target, cutout, dim) if contrast else None
+                writer.append(index, *system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg, more))
                 levels.append(_median_noise(variance, cutout.mask == 0) * dim / scale)
 
         run_targets(stack.target_ids, work, progress)
@@ -122,7 +131,7 @@ def band_scales(cfg):
     return cfg["softening"] * in_aperture * cfg["pixel_scale"] / (np.sqrt(np.pi) * fwhm)
 
 
-def system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg):
+def system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg, contrast=None):
     """Stamps of one system: that of its centre first, then those of the chosen segments.
 
     Parameters
@@ -142,6 +151,8 @@ def system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg):
     scale : (band,) ndarray, nJy
     cfg : dict
         As for `stamps_shard`.
+    contrast : pair of (kind, y, x) ndarray, optional
+        From `tandemlens.features.lens_contrast.contrast_maps`; further bands.
 
     Returns
     -------
@@ -158,18 +169,50 @@ def system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg):
     centre = _central_pixel(frame, matrix, cutout.flux.shape[1:])
     wide = (cutout.flux, valid, centre, cfg["centre_arcsec"])
     near = [(residual, everywhere, place, cfg["size_arcsec"]) for place in chosen[["x", "y"]].to_numpy()]
-    stamps = []
-    for flux, seen, place, side in (wide, *near):
-        stamps.append(cut_stamp(flux, variance, seen, place, side / cfg["pixel_scale"], cfg["pixels"]))
-    flux, sigma, mask = (np.stack(part) for part in zip(*stamps, strict=True))
+    flux, sigma, mask = _cut([(f, variance, seen, place, side) for f, seen, place, side in (wide, *near)], cfg)
     unit = (dim / scale)[:, None, None]
-    largest = np.finfo(np.float16).max
-    sigma = np.minimum(sigma * unit, largest).astype(np.float16)
+    flux, sigma = flux * unit, sigma * unit
+    if contrast is not None:
+        snr, seen = contrast
+        places = [(snr, np.ones_like(snr), seen, place, side) for _, _, place, side in (wide, *near)]
+        found, _, there = _cut(places, cfg)
+        # what is smooth on the scale of the PSF has the noise of a pixel in any average
+        noise = np.where(there, 1.0, 0.0)
+        parts = (flux, found / _CONTRAST_SCALE), (sigma, noise / _CONTRAST_SCALE), (mask, there)
+        flux, sigma, mask = (np.concatenate(pair, axis=1) for pair in parts)
+    sigma = np.minimum(sigma, np.finfo(np.float16).max).astype(np.float16)
     geometry = np.zeros((len(flux), len(GEOMETRY)), np.float32)
     geometry[0, GEOMETRY.index("is_centre")] = 1
     geometry[1:] = segment_geometry(chosen, matrix, target)
     label = np.append(0, chosen["label"]).astype(np.int32)
-    return np.arcsinh(flux * unit).astype(np.float16), sigma, mask, geometry, label
+    return np.arcsinh(flux).astype(np.float16), sigma, mask, geometry, label
+
+
+def _cut(places, cfg):
+    """Stamps of several places, behind one another."""
+    side = [(*images, place, length / cfg["pixel_scale"], cfg["pixels"]) for *images, place, length in places]
+    return tuple(np.stack(part) for part in zip(*(cut_stamp(*given) for given in side), strict=True))
+
+
+def _channels(scale, cfg):
+    """Names and scales of the bands of the stamps."""
+    names = list(KINDS_BEHIND) if cfg["contrast"] else []
+    return [*cfg["bands"], *names], np.append(scale, [_CONTRAST_SCALE] * len(names))
+
+
+class _Contrast:
+    """Maps of what lies behind the lens, for the systems of a shard."""
+
+    def __init__(self, paths, cfg):
+        photometry = read_table(paths["photometry"])
+        self._photometry, self._empty = dict(tuple(photometry.groupby("target_id"))), photometry.iloc[:0]
+        bands = Bands(*(tuple(cfg[name]) for name in ("bands", "wavelength", "width", "filter")))
+        self._sky, self._scale = Sky(bands, paths["sequence"], paths["young"]), cfg["pixel_scale"]
+
+    def __call__(self, target_id, frame, target, cutout, dim):
+        own = self._photometry.get(target_id, self._empty).drop(columns="target_id")
+        found = lens_contrast(frame.merge(own, on="label"), target, cutout, dim, self._sky, self._scale)
+        return contrast_maps(found, cutout.flux.shape[1:])
 
 
 def choose_segments(frame, most, radius):
@@ -248,10 +291,10 @@ def _central_pixel(frame, matrix, shape):
 class _Writer:
     """Appends the stamps of one target after the other."""
 
-    def __init__(self, handle, scale, cfg):
+    def __init__(self, handle, names, scale, cfg):
         self._file, self._rows = handle, []
-        bands, side = len(cfg["bands"]), cfg["pixels"]
-        handle.attrs.update({"bands": list(cfg["bands"]), "geometry": list(GEOMETRY), "scale": scale})
+        bands, side = len(names), cfg["pixels"]
+        handle.attrs.update({"bands": names, "geometry": list(GEOMETRY), "scale": scale})
         handle.attrs.update({name: cfg[name] for name in ("size_arcsec", "centre_arcsec")})
         handle.attrs["pixel_scale"] = cfg["size_arcsec"] / side
         packed = {"compression": "lzf", "shuffle": True}

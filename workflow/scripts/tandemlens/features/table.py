@@ -8,8 +8,9 @@ from tandemlens.base.columns.registry import adjacent_pairs, expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import read_table, write_table
-from tandemlens.features import behind, geometry, sequence
+from tandemlens.features import geometry, sequence
 from tandemlens.features.arcs import arc_colours, magnitudes, sequence_at, strongest
+from tandemlens.features.behind import behind_features
 from tandemlens.features.colour import (
     adjacent_colours,
     best_subset,
@@ -20,14 +21,12 @@ from tandemlens.features.colour import (
     intrinsic_dispersion,
     sequence_offset,
 )
+from tandemlens.features.lens_contrast import Z_STEP, Sky, lens_contrast
 from tandemlens.image.extinction import transmission
 
 #: least distance of an arc from the centre for which a direction has a meaning, arcsec
 _LEAST_RADIUS = 0.3
 _GALAXIES = ("arc", "member", "other")
-_Z = np.arange(0.02, 1.6, 0.02)
-#: fewest valid pixels of a band that is looked at
-_LEAST_VALID = 0.3
 #: error of a template colour for photometric redshifts, mag
 _TEMPLATE_SCATTER = 0.1
 
@@ -61,14 +60,15 @@ def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, pr
     by_target = dict(tuple(segments.groupby("target_id")))
     rows = targets.set_index("target_id")
     bands = sequence.Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
-    sky = _Sky(bands, sequence_path, young_paths)
+    sky = Sky(bands, sequence_path, young_paths)
     found = []
 
     def work(index, target_id):
         frame = by_target.get(target_id, segments.iloc[:0])
         features = system_features(frame, rows.loc[target_id], target_id, sky, cfg)
         dim = 1 / transmission(ebv[target_id], cfg["extinction"])
-        features |= _behind_features(frame, rows.loc[target_id], stack[place[target_id]], dim, sky, cfg["pixel_scale"])
+        cutout = stack[place[target_id]]
+        features |= behind_features(lens_contrast(frame, rows.loc[target_id], cutout, dim, sky, cfg["pixel_scale"]))
         found.append({"target_id": target_id, **features})
 
     with read_stack(paths["stack"]) as stack:
@@ -87,15 +87,6 @@ def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, pr
     write_table(out_path, frame.fillna(counts), columns)
 
 
-class _Sky:
-    """What all systems of a shard share."""
-
-    def __init__(self, bands, path, young=()):
-        self.bands, self.path = bands, path
-        self.template = sequence.sequence_colours(path, bands, _Z)
-        self.behind = behind.Templates.of(path, young, bands, _Z[-1])
-
-
 def system_features(frame, target, target_id, sky, cfg):
     """Features of one system.
 
@@ -107,7 +98,7 @@ def system_features(frame, target, target_id, sky, cfg):
         Its row of the target table: z, richness.
     target_id : str
         Seeds the simulated null.
-    sky : _Sky
+    sky : tandemlens.features.lens_contrast.Sky
         Bands and sequence.
     cfg : dict
         As for `features_shard`.
@@ -227,8 +218,8 @@ def _photoz_overlap(colours, template, used):
     away = colours.value[:, None] - expected[None, known]
     chi2 = np.einsum("nza,nab,nzb->nz", away, np.linalg.inv(total), away)
     p = np.exp(-0.5 * (chi2 - chi2.min(1, keepdims=True)))
-    p /= p.sum(1, keepdims=True) * (_Z[1] - _Z[0])
-    overlap = p @ p.T * (_Z[1] - _Z[0])
+    p /= p.sum(1, keepdims=True) * Z_STEP
+    overlap = p @ p.T * Z_STEP
     i, j = np.triu_indices(len(p), 1)
     return float(overlap[i, j].mean())
 
@@ -254,29 +245,3 @@ def _sequence_features(frame, target, sky, cfg):
         settings,
     )
     return {"lambda_bg": richness, "lambda_bg_sigma": sigma, "lambda_bg_z": z}
-
-
-def _behind_features(frame, target, cutout, dim, sky, scale):
-    """What the images tell of galaxies behind, with the light of the lens cancelled."""
-    valid = cutout.mask == 0
-    used = valid.mean(axis=(1, 2)) >= _LEAST_VALID
-    if not np.isfinite(target["z"]) or used.sum() < 2:
-        return behind.behind_features(None)
-    expected = bridged_colours(sequence.sequence_colours(sky.path, sky.bands, target["z"]), used)
-    if not np.isfinite(expected).all():
-        return behind.behind_features(None)
-    central = frame[frame["kind"] == "bcg"].iloc[:1]
-    names = [band for band, ok in zip(sky.bands.names, used, strict=True) if ok]
-    colours = adjacent_colours(*magnitudes(central, names)).value
-    lens = behind.lens_flux(colours[0] if len(colours) else np.full(len(expected), np.nan), expected)
-    factor = dim[used, None, None]
-    found = behind.contrast(
-        cutout.flux[used] * factor,
-        np.where(valid, cutout.variance, 0.0)[used] * factor**2,
-        valid[used],
-        lens,
-        sky.behind.behind(target["z"]).in_bands(used),
-        float(cutout.extra["fwhm"]) / scale,
-        scale,
-    )
-    return behind.behind_features(found)

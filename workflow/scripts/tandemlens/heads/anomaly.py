@@ -18,16 +18,20 @@ from safetensors.torch import load_file
 from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.scores import ANOMALY
 from tandemlens.base.errors import InputError
+from tandemlens.base.status import OK
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.classifier import reproducible
 from tandemlens.learn.detectors import HypersphereSettings, as_double, fit_detector, restore_detector
+from tandemlens.learn.encoders import load_encoder, save_encoder
 from tandemlens.learn.evidence import Ranks
 from tandemlens.learn.hypersphere import effective_rank
 from tandemlens.learn.left_out import LEAST_TRAIN, NonLenses, choose_detector, find_left_out
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, usable
+from tandemlens.learn.probe import system_features
 from tandemlens.learn.pu import placements
 from tandemlens.learn.sample import refuse_dropped
+from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
@@ -43,10 +47,12 @@ log = logging.getLogger("tandemlens")
 #: fewest non-lenses by which scores become ranks
 LEAST_STOP = 10
 _HEAD, _DETECTOR, _NONE, _AUTO = "anomaly.json", "detector.safetensors", "none", "auto"
+#: stamps that an encoder takes together
+_BATCH = 256
 _FACTS = ("by", "reason", "names", "report")
 
 
-def fit(table, model_dir, cfg):
+def fit(table, model_dir, cfg, encoder_dir=None, stamps=()):
     """Choose and fit a detector on the non-lenses of role train, with ranks from those of role stop.
 
     Parameters
@@ -54,30 +60,36 @@ def fit(table, model_dir, cfg):
     table : pandas.DataFrame
         From `tandemlens.learn.sample.training_table`.
     model_dir : str
-        Gets ``anomaly.json`` and ``detector.safetensors``. Where the sample is too small, a head that scores nothing
-        and says why.
+        Gets ``anomaly.json`` and ``detector.safetensors``, and the encoder if it is used. Where the sample is too
+        small, or nothing was pretrained, a head that scores nothing and says why.
     cfg : dict
         Section ``anomaly`` of the settings, and ``bands``, ``seed`` and ``threads``.
+    encoder_dir : str, optional
+        models/encoder, whose features replace those of the table if the setting ``features`` says so.
+    stamps : list of str
+        stamps.h5 of the shards of the training sample, for the encoder.
 
     Raises
     ------
     InputError
-        If features of an encoder are asked for.
+        If features of an encoder are asked for and there is none.
     """
-    if cfg["features"] == "encoder":
-        raise InputError(
-            "anomaly.features is encoder, but no stage brings features of an encoder to this head; set it to table"
-        )
+    by_encoder = cfg["features"] == "encoder"
+    if by_encoder and not encoder_dir:
+        raise InputError("anomaly.features is encoder but this run has no stage pretrain; set it to table")
+    names = feature_names(cfg["bands"])
     try:
         with reproducible(torch.device("cpu"), cfg["threads"]):
-            head = fit_head(table, cfg)
+            if by_encoder:
+                table, names = _encode_sample(table, model_dir, encoder_dir, stamps)
+            head = fit_head(table, cfg, names)
     except InputError as error:
         log.warning("the anomaly head is not trained: %s", error)
         head = Head(reason=str(error))
     head.save(model_dir)
 
 
-def score(features, model_dir, out_path):
+def score(features, model_dir, out_path, stamps=None):
     """Score a shard.
 
     Parameters
@@ -88,13 +100,56 @@ def score(features, model_dir, out_path):
         As written by `fit`.
     out_path : str
         scores/anomaly.parquet.
+    stamps : str, optional
+        stamps.h5 of the shard, for a head that was fitted to features of an encoder; what has no stamp is not scored.
+
+    Raises
+    ------
+    InputError
+        If the stamps are not as the encoder takes them.
     """
-    head, rows = Head.load(model_dir), usable(features)
+    head = Head.load(model_dir)
+    if stamps and head.by != _NONE:
+        form = stamp_blocks([stamps], _BATCH)[1]
+        features = encoded(load_encoder(model_dir, form.bands, form.pixels), [stamps], set(features["target_id"]))
+    rows = usable(features)
     out = pd.DataFrame({"target_id": rows["target_id"], "anomaly": np.nan, "anomaly_by": head.by})
     if head.by != _NONE and len(rows):
         with reproducible(torch.device("cpu"), 1):
             out["anomaly"] = head.score(rows)
     write_table(out_path, out.astype({"target_id": "str", "anomaly_by": "str"}), ANOMALY)
+
+
+def encoded(encoder, paths, wanted):
+    """Features of an encoder in place of the feature table.
+
+    Parameters
+    ----------
+    encoder : tandemlens.learn.encoders.Encoder
+    paths : list of str
+        stamps.h5 of the shards.
+    wanted : set of str
+
+    Returns
+    -------
+    pandas.DataFrame
+        target_id, status ok and columns ``encoder_*`` (`tandemlens.learn.probe.system_features`), of those with stamps.
+    """
+    target_ids, features = system_features(encoder, paths, wanted, _BATCH, torch.device("cpu"))
+    columns = {f"encoder_{k}": values for k, values in enumerate(features.T)}
+    return pd.DataFrame({"target_id": pd.Series(target_ids, dtype="str"), "status": OK, **columns})
+
+
+def _encode_sample(table, model_dir, encoder_dir, stamps):
+    """The training sample with features of the encoder, which is kept beside the head; and their names."""
+    form = stamp_blocks(stamps, _BATCH)[1]
+    encoder = load_encoder(encoder_dir, form.bands, form.pixels)
+    Path(model_dir).mkdir(parents=True, exist_ok=True)
+    save_encoder(encoder, model_dir, {"bands": form.bands})
+    found = encoded(encoder, stamps, set(table["target_id"]))
+    facts = table[["target_id", "class", "label", "group", "role", "reason_role"]]
+    names = [name for name in found if name.startswith("encoder_")]
+    return facts.merge(found, on="target_id", how="left"), names
 
 
 @dataclass
@@ -154,13 +209,15 @@ class Head:
         return cls(**facts, detector=restore_detector(facts["by"], load_file(folder / _DETECTOR)))
 
 
-def fit_head(table, cfg):
+def fit_head(table, cfg, names):
     """Compare the detectors, and fit the one that is chosen.
 
     Parameters
     ----------
     table, cfg
         As for `fit`.
+    names : list of str
+        Columns of features.
 
     Returns
     -------
@@ -173,7 +230,7 @@ def fit_head(table, cfg):
     """
     refuse_dropped(table["role"], table["reason_role"])
     used = usable(table[table["role"].isin(("train", "stop"))])
-    lens, names = used["label"].to_numpy(bool), feature_names(cfg["bands"])
+    lens = used["label"].to_numpy(bool)
     sample = _non_lenses(used[~lens], names)
     settings = HypersphereSettings(**{f.name: cfg[f.name] for f in fields(HypersphereSettings)})
     scores, refused = find_left_out(sample, settings, cfg["seed"])

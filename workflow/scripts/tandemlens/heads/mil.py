@@ -20,13 +20,14 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.bags import Bags
+from tandemlens.learn.checkpoint import CheckpointFile, fingerprint, saying_lost_gpu
 from tandemlens.learn.classifier import VIEWS, pick_device, reproducible
 from tandemlens.learn.encoders import create_encoder, load_encoder, new_encoder
 from tandemlens.learn.joint import JointLoss
 from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, train_bags
 from tandemlens.learn.pooling import create_classifier
 from tandemlens.learn.sample import learnt_systems
-from tandemlens.learn.stamps import Format, refuse_format
+from tandemlens.learn.stamps import Format, band_statistics, refuse_format
 from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
@@ -44,15 +45,16 @@ LEAST_TRAIN, LEAST_STOP, LEAST_UNLABELLED = 10, 2, 20
 _FACTS, _WEIGHTS, _NONE = "mil.json", "weights.safetensors", "none"
 #: settings that the network is made by
 _NETWORK = ("width", "layers", "dropout")
+_LOST = "run again, or set mil.device to cpu or a smaller mil.batch"
 
 
-def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, progress):
+def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, checkpoint, cfg, progress):
     """Train the head.
 
     Parameters
     ----------
     systems : pandas.DataFrame
-        Columns target_id and label, of the whole training sample.
+        Columns target_id, class and label, of the whole training sample.
     folds : pandas.DataFrame
         Columns target_id, role and reason (`tandemlens.learn.sample.write_folds`); only the roles train and stop are
         looked at.
@@ -64,15 +66,18 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, 
     model_dir : str
         Gets the head. Where a sample cannot be learnt from, or nothing was pretrained, one that scores nothing and
         says why.
+    checkpoint : str or Path
+        File of the last epoch that was done, from which training goes on if it was stopped; removed at the end.
     cfg : dict
-        Section ``mil`` of the settings, and ``bands``, ``seed`` and ``threads``.
+        Section ``mil`` of the settings, and ``encoder`` and ``views`` (sections), ``bands``, ``seed``, ``threads`` and
+        ``code`` (digest).
     progress : callable
         Called with epochs done and epochs at most.
 
     Raises
     ------
     InputError
-        If there is no such device or encoder, or its weight file is not as declared.
+        If there is no such device or encoder, its weight file is not as declared, or the device is lost.
     """
     device, folder = pick_device(cfg["device"]), Path(model_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,18 +87,22 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, 
         used = learnt_systems(systems, folds).set_index("target_id")
         bags = Bags(train_paths, set(used.index), search_paths if cfg["unlabelled_weight"] else ())
         rows, counts = _rows(bags, used, cfg)
-        pretrained = load_encoder(encoder_dir, cfg["bands"], bags.format.pixels) if cfg["pretrained"] else None
+        pretrained = load_encoder(encoder_dir, bags.format.bands, bags.format.pixels) if cfg["pretrained"] else None
     except InputError as error:
-        _refuse(folder, error)
+        _refuse(folder, str(error))
         return
-    encoder = pretrained or new_encoder(bags.format, cfg["encoder"], rng)
+    encoder = pretrained
+    if encoder is None:
+        encoder = new_encoder(bags.format, cfg["encoder"], rng)
+        encoder.scale_bands(*band_statistics(train_paths, {bags.target_ids[row] for row in rows.train}))
     # what was drawn at random is not worth keeping
     learnt = cfg["pretrained"] or cfg["encoder"]["weights"] == "file"
     frozen = encoder.freeze_blocks(cfg["frozen"] if learnt else 0)
-    try:
-        network, report = _train(encoder, bags, rows, cfg, rng, device, progress)
-    except InputError as error:
-        _refuse(folder, error)
+    last = CheckpointFile(Path(checkpoint), _fingerprint(used, train_paths, search_paths, encoder_dir, cfg))
+    network, report = _train(encoder, bags, rows, len(counts["classes"]), cfg, rng, device, progress, last)
+    if not report["best_epoch"]:
+        _refuse(folder, report["ended"])
+        last.remove()
         return
     save_weights(folder / _WEIGHTS, network.state_dict())
     made = {
@@ -104,6 +113,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, cfg, 
     }
     facts = {"trained": True, **made, "format": asdict(bags.format), **counts, **report}
     write_text(folder / _FACTS, json.dumps(facts, indent=1))
+    last.remove()
 
 
 def score(stamps_path, model_dir, out_path, cfg):
@@ -124,7 +134,8 @@ def score(stamps_path, model_dir, out_path, cfg):
     Raises
     ------
     InputError
-        If the stamps are of another make than those that the head was fitted to, or there is no such device.
+        If the stamps are of another make than those that the head was fitted to, or there is no such device or it is
+        lost.
     """
     facts, bags = json.loads((Path(model_dir) / _FACTS).read_text()), Bags([stamps_path])
     table = pd.DataFrame({"target_id": bags.target_ids, "mil": np.nan, "mil_by": _NONE, "attention": ""})
@@ -133,7 +144,7 @@ def score(stamps_path, model_dir, out_path, cfg):
         refuse_format(stamps_path, bags.format, facts["format"], "mil")
         device = pick_device(cfg["device"])
         views = VIEWS if cfg["all_views"] else VIEWS[:1]
-        with reproducible(device, cfg["threads"]):
+        with reproducible(device, cfg["threads"]), saying_lost_gpu(device, lambda: "while scoring", _LOST):
             network = _load(facts, Path(model_dir) / _WEIGHTS)
             found, attention = score_bags(network, bags, rows, cfg["batch"], device, views, cfg["workers"])
         table.loc[rows, "mil"], table.loc[rows, "mil_by"] = found, facts["encoder"]
@@ -152,9 +163,16 @@ def _check_settings(cfg, encoder_dir):
         )
 
 
-def _refuse(folder, error):
-    log.warning("the mil head is not trained: %s", error)
-    write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
+def _refuse(folder, reason):
+    log.warning("the mil head is not trained: %s", reason)
+    write_text(folder / _FACTS, json.dumps({"trained": False, "reason": reason}, indent=1))
+
+
+def _fingerprint(used, train_paths, search_paths, encoder_dir, cfg):
+    """Digest of all that decides the weights."""
+    files = [*train_paths, *(search_paths if cfg["unlabelled_weight"] else ())]
+    files += sorted(Path(encoder_dir).iterdir()) if cfg["pretrained"] else []
+    return fingerprint(cfg, files, sorted(zip(used.index, used["role"], used["class"], strict=True)))
 
 
 def _rows(bags, used, cfg):
@@ -178,16 +196,22 @@ def _rows(bags, used, cfg):
         )
     counts = {n: {"systems": len(rows[n]), "positives": int(labels[rows[n]].sum())} for n in rows}
     counts |= {"unlabelled": len(unlabelled), "without_stamps": len(used) - len(rows["train"]) - len(rows["stop"])}
-    return BagRows(labels, rows["train"], rows["stop"], unlabelled), counts
+    # tandems are class 0, and all other systems one class, or each its own
+    names = (
+        known["class"].where(~labels & ~bags.other) if cfg["classes"] else pd.Series(np.where(labels, None, "other"))
+    )
+    numbers, others = pd.factorize(names, sort=True)
+    return BagRows(numbers + 1, rows["train"], rows["stop"], unlabelled), {"classes": ["tandem", *others], **counts}
 
 
-def _train(encoder, bags, rows, cfg, rng, device, progress):
+def _train(encoder, bags, rows, classes, cfg, rng, device, progress, checkpoint):
     settings = BagTraining(**{field.name: cfg[field.name] for field in fields(BagTraining)})
-    network = create_classifier(encoder, np.concatenate([bags.geometry[k] for k in rows.train]), cfg, rng)
+    geometry = np.concatenate([bags.geometry[k] for k in rows.train])
+    network = create_classifier(encoder, geometry, cfg, classes, rng)
     shares = cfg["joint"]["agreement"], cfg["joint"]["hypersphere"]
     joint = JointLoss(network, *shares, rng) if any(shares) else None
     with reproducible(device, cfg["threads"]):
-        report = train_bags(network, bags, rows, settings, cfg["views"], rng, device, progress, joint)
+        report = train_bags(network, bags, rows, settings, cfg["views"], rng, device, progress, joint, checkpoint)
     return network, report
 
 
@@ -195,7 +219,7 @@ def _load(facts, path):
     form, rng = Format(**facts["format"]), np.random.default_rng(0)
     # the weights that are drawn are all replaced
     encoder = create_encoder(facts["encoder"], len(form.bands), form.pixels, rng)
-    network = create_classifier(encoder, np.zeros((1, len(form.geometry))), facts, rng)
+    network = create_classifier(encoder, np.zeros((1, len(form.geometry))), facts, len(facts["classes"]), rng)
     network.load_state_dict(load_file(path))
     return network
 

@@ -32,7 +32,7 @@ from tandemlens.learn.pooling import create_embedding
 from tandemlens.learn.prototypes import Closeness
 from tandemlens.learn.sample import learnt_systems
 from tandemlens.learn.shots import Episodes, SimpleShot, lens_prototype
-from tandemlens.learn.stamps import Format, refuse_format
+from tandemlens.learn.stamps import Format, band_statistics, refuse_format
 from tandemlens.learn.views import Views
 from tandemlens.learn.weights import save_weights
 
@@ -94,15 +94,18 @@ def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, grad
     try:
         sample = _Sample(systems, folds, train_paths, graded, search_paths)
         form = sample.bags.format
-        pretrained = load_encoder(encoder_dir, cfg["bands"], form.pixels) if cfg["pretrained"] else None
+        pretrained = load_encoder(encoder_dir, form.bands, form.pixels) if cfg["pretrained"] else None
     except InputError as error:
         log.warning("the proto head is not trained: %s", error)
         write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
         return
-    encoder = pretrained or new_encoder(form, cfg["encoder"], rng)
+    encoder = pretrained
+    if encoder is None:
+        encoder = new_encoder(form, cfg["encoder"], rng)
+        encoder.scale_bands(*band_statistics(train_paths, set(sample.systems.index[sample.role == "train"])))
     with reproducible(device, cfg["threads"]):
         ranking, by, report = _fit(sample, encoder, cfg, rng, device, progress)
-    state = {f"encoder.{name}": value for name, value in encoder.backbone.state_dict().items()}
+    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     save_weights(folder / _WEIGHTS, state | {f"ranking.{name}": value for name, value in ranking.state_dict().items()})
     made = {"by": by, "encoder": encoder.name, "pretrained": cfg["pretrained"], **{n: cfg[n] for n in _NETWORK}}
     labels = sample.labels_used(cfg["least_graded"])
@@ -256,7 +259,7 @@ def _load(facts, path):
     for name, value in state.items():
         part, rest = name.split(".", 1)
         parts[part][rest] = value
-    encoder.backbone.load_state_dict(parts["encoder"])
+    encoder.load_state_dict(parts["encoder"])
     if facts["by"] == "episodes":
         network = create_embedding(Given(encoder.width), np.zeros((1, len(form.geometry))), facts, rng)
         ranking = Episodes(network, Closeness(facts["distance"]), facts["width"])

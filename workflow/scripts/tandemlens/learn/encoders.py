@@ -46,6 +46,7 @@ _NAME = re.compile(r"(\w+?)(?:_patch(\d+))?")
 #: parameters of a classifier, which a weight file may have and an encoder has not
 _CLASSIFIER = ("head.", "head_dist.", "fc_norm.")
 _FACTS, _WEIGHTS = "encoder.json", "weights.safetensors"
+_SCALE = ("centre", "spread")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class Encoder(nn.Module):
         self.backbone, self.name, self.bands, self.size = backbone, name, bands, size
         self.width = backbone.num_features
         self._frozen = []
+        # a bright central galaxy is 20 times the noise and the same in every system: without a common zero and unit
+        # the network learns nothing else for long
+        self.register_buffer("centre", torch.zeros(bands, 1, 1))
+        self.register_buffer("spread", torch.ones(bands, 1, 1))
 
     @property
     def patch(self):
@@ -107,13 +112,28 @@ class Encoder(nn.Module):
         Parameters
         ----------
         images : (n, band, s, s) float Tensor
-                Invalid pixels are 0; s is `size`, or any other that it `takes`.
+            Invalid pixels are 0; s is `size`, or any other that it `takes`.
 
         Returns
         -------
         (n, width) Tensor
         """
-        return self.backbone(images)
+        return self.backbone(self.standard(images))
+
+    def standard(self, images):
+        """Stamps with the zero and unit of `scale_bands`, as the backbone takes them."""
+        return (images - self.centre) / self.spread
+
+    def scale_bands(self, centre, spread):
+        """Set zero and unit of every band.
+
+        Parameters
+        ----------
+        centre, spread : (band,) array_like
+            From `tandemlens.learn.stamps.band_statistics`.
+        """
+        for name, values in (("centre", centre), ("spread", spread)):
+            getattr(self, name).copy_(torch.as_tensor(np.asarray(values), dtype=torch.float32)[:, None, None])
 
     def blocks(self):
         """Names of the residual blocks, from the first to the last.
@@ -225,6 +245,7 @@ def save_encoder(encoder, folder, facts):
     """
     save_weights(Path(folder) / _WEIGHTS, encoder.backbone.state_dict())
     made = {"trained": True, "name": encoder.name, "size": encoder.size, "width": encoder.width}
+    made |= {name: getattr(encoder, name).ravel().tolist() for name in _SCALE}
     write_text(Path(folder) / _FACTS, json.dumps({**made, **facts}, indent=1))
 
 
@@ -273,6 +294,7 @@ def load_encoder(folder, bands, size):
     # the weights drawn are all replaced
     encoder = create_encoder(facts["name"], len(bands), size, np.random.default_rng(0))
     encoder.backbone.load_state_dict(load_file(Path(folder) / _WEIGHTS))
+    encoder.scale_bands(*(facts[name] for name in _SCALE))
     return encoder
 
 

@@ -14,10 +14,11 @@ from torch import nn
 
 from tandemlens.base.atomic import write_text
 from tandemlens.base.errors import InputError
+from tandemlens.learn.checkpoint import fingerprint
 from tandemlens.learn.classifier import pick_device
 from tandemlens.learn.conditions import LOOKS, Conditions, physical
 from tandemlens.learn.diffusion import Denoiser, denoising_loss, noise_schedule
-from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, fingerprint, run_task
+from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
 from tandemlens.learn.sky_noise import SkyNoise, lit_pixels
 from tandemlens.learn.stamps import Stamps, open_stamps, refuse_format
 from tandemlens.learn.stream import StampStream
@@ -231,7 +232,7 @@ def _task(systems, paths, wanted, cfg, rng, progress):
     table = np.full((len(facts), conditions.width), np.nan, np.float32)
     table[rows] = conditions(facts[rows], images[rows])
     denoising = Denoising(_denoiser(form, conditions, cfg, rng), unit)
-    given = (denoising, stream, _settings(cfg), _VIEWS, cfg["seed"], fingerprint(paths, wanted, cfg), progress)
+    given = (denoising, stream, _settings(cfg), _VIEWS, cfg["seed"], fingerprint(cfg, paths, sorted(wanted)), progress)
     told = {"conditions": torch.from_numpy(table), "lit": torch.from_numpy(lit[:, None])}
     return GeneratorTask(*given, **told), {"conditions": conditions, "noise": noise}, form
 

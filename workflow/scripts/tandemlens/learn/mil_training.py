@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from scipy.optimize import minimize_scalar
+from torch.nn.functional import cross_entropy
 
 import tandemlens.learn.vision  # noqa: F401
-from tandemlens.base.errors import InputError
 from tandemlens.learn.bags import bag_loader
+from tandemlens.learn.checkpoint import OWN, saying_lost_gpu
 from tandemlens.learn.classifier import VIEWS
 from tandemlens.learn.classifier import view as dihedral
 from tandemlens.learn.nnpu import nnpu_loss
@@ -27,6 +28,11 @@ from tandemlens.learn.views import Views, plain_view, turn_directions
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 
 log = logging.getLogger("tandemlens")
+#: natural logarithms of the temperatures that are tried
+_TEMPERATURES = (-3.0, 7.0)
+_REPORT = ("curve", "best_epoch", "ended")
+#: what to do when the GPU goes
+_LOST = "run again, training goes on from its last epoch, or set mil.device to cpu or a smaller mil.batch"
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class BagTraining:
     layer_decay : float
         Factor on the learning rate for every layer of the encoder on the way down from its output.
     balance : bool
-        Weigh positives so that both classes count the same.
+        Weigh systems so that all classes count the same.
     precision : str
         full or bfloat16, for what is differentiated.
     unlabelled_weight : float
@@ -81,20 +87,23 @@ class BagRows:
 
     Parameters
     ----------
-    labels : (n,) bool ndarray
-        Of every bag; of no meaning for the unlabelled.
+    classes : (n,) int ndarray
+        Of every bag, 0 for what is looked for; of no meaning for the unlabelled.
     train, stop, unlabelled : (k,) int ndarray
         Rows to train on, rows whose loss picks the epoch, and rows without label.
     """
 
-    labels: np.ndarray
+    classes: np.ndarray
     train: np.ndarray
     stop: np.ndarray
     unlabelled: np.ndarray
 
 
-def train_bags(network, bags, rows, settings, views, rng, device, progress, joint=None):
+def train_bags(network, bags, rows, settings, views, rng, device, progress, joint=None, checkpoint=None):
     """Train, and keep the epoch that does best on systems not trained on.
+
+    All that is random in an epoch follows from the seed and its number, so that a training which was stopped goes on
+    from the end of its last epoch to the same weights.
 
     Parameters
     ----------
@@ -106,51 +115,65 @@ def train_bags(network, bags, rows, settings, views, rng, device, progress, join
     views : dict
         Section ``views`` of the settings (`tandemlens.learn.views.Views`).
     rng : numpy.random.Generator
-        Draws order, views and dropout; torch's own random state is left as it was.
+        Draws the seed; torch's own random state is left as it was.
     device : torch.device
     progress : callable
         Called with epochs done and epochs at most.
     joint : tandemlens.learn.joint.JointLoss, optional
         Further losses; what they add to the network is trained with it and thrown away.
+    checkpoint : tandemlens.learn.checkpoint.CheckpointFile, optional
+        Read at the start and written after every epoch.
 
     Returns
     -------
     dict
-        ``curve`` (per epoch: train and stop loss), ``best_epoch`` (from 1), ``ended`` (why).
+        ``curve`` (per epoch: train and stop loss), ``best_epoch`` (from 1; 0 where the loss is finite after no epoch),
+        ``ended`` (why).
 
     Raises
     ------
     InputError
-        If the loss is finite after no epoch.
+        If the GPU is lost.
     """
-    started = time.monotonic()
     network.to(device)
-    curve, best, ended = [], {"epoch": 0, "stop_loss": np.inf}, f"all {settings.epochs} epochs done"
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(rng.integers(2**62)))
-        training = _Training(network, bags, rows, settings, device, joint)
-        draw = Views(views, torch.Generator(device).manual_seed(int(rng.integers(2**62))))
-        for epoch in range(1, settings.epochs + 1):
-            train_loss = training.epoch(rng, draw)
-            curve.append({"epoch": epoch, "train_loss": train_loss, "stop_loss": training.held_out()})
-            if curve[-1]["stop_loss"] < best["stop_loss"]:
-                best, weights = curve[-1], copy.deepcopy(network.state_dict())
+    seed, started = int(rng.integers(2**62)), time.monotonic()
+    training = _Training(network, bags, rows, settings, device, joint)
+    done = training.resume(checkpoint.read() if checkpoint else None)
+    spent, first = done["seconds"], len(done["curve"])
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        saying_lost_gpu(device, lambda: f"in epoch {len(done['curve']) + 1}", _LOST),
+    ):
+        while not done["ended"]:
+            epoch = len(done["curve"]) + 1
+            training.epoch(epoch, views, seed, done)
+            done["seconds"] = spent + time.monotonic() - started
+            done["ended"] = _verdict(done, settings)
+            if checkpoint:
+                checkpoint.write(training.state(), done)
             progress(epoch, settings.epochs)
-            if epoch - best["epoch"] >= settings.patience and epoch < settings.epochs:
-                ended = f"no better for {settings.patience} epochs, in epoch {epoch} of {settings.epochs}"
-                break
-            if time.monotonic() - started > settings.minutes * 60 and epoch < settings.epochs:
-                ended = f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {settings.epochs}"
-                break
-    if not best["epoch"]:
-        raise InputError(
-            f"training diverged: the loss is no finite number in any of {len(curve)} epochs; lower learning_rate, "
-            f"now {settings.learning_rate:g}"
+    if not done["best_epoch"]:
+        done["ended"] = (
+            f"training diverged: the loss is no finite number in any of {len(done['curve'])} epochs; lower "
+            f"learning_rate, now {settings.learning_rate:g}"
         )
-    network.load_state_dict(weights)
-    seconds = time.monotonic() - started
-    log.info("%s after %.0f s on %s: %.0f systems/s", ended, seconds, device, len(curve) * len(rows.train) / seconds)
-    return {"curve": curve, "best_epoch": best["epoch"], "ended": ended}
+        return {name: done[name] for name in _REPORT}
+    network.load_state_dict(training.best)
+    seconds, trained = time.monotonic() - started, (len(done["curve"]) - first) * len(rows.train)
+    log.info("%s after %.0f s on %s: %.0f systems/s", done["ended"], seconds, device, trained / seconds)
+    return {name: done[name] for name in _REPORT}
+
+
+def _verdict(done, settings):
+    """Why training ends with this epoch; empty if it does not."""
+    epoch, epochs = len(done["curve"]), settings.epochs
+    if epoch == epochs:
+        return f"all {epochs} epochs done"
+    if epoch - done["best_epoch"] >= settings.patience:
+        return f"no better for {settings.patience} epochs, in epoch {epoch} of {epochs}"
+    if done["seconds"] > settings.minutes * 60:
+        return f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {epochs}"
+    return ""
 
 
 class _Training:
@@ -159,21 +182,51 @@ class _Training:
     def __init__(self, network, bags, rows, settings, device, joint):
         self.network, self.bags, self.rows, self.settings = network, bags, rows, settings
         self.device, self.joint, self.n_steps = device, joint, -(-len(rows.train) // settings.batch)
+        self.best = {}
         groups = parameter_groups(network, settings)
-        self.labels = torch.tensor(rows.labels, dtype=torch.float32, device=device)
-        positives = rows.labels[rows.train].sum()
-        weight = (len(rows.train) - positives) / positives if settings.balance else 1.0
+        self.classes = torch.tensor(rows.classes, device=device)
+        counts = np.bincount(rows.classes[rows.train], minlength=network.classifier.out_features)
+        weight = len(rows.train) / np.maximum(counts, 1) if settings.balance else np.ones(len(counts))
         self.weight = torch.tensor(weight, dtype=torch.float32, device=device)
         if joint is not None:
             groups.append({"params": joint.to(device).added(), "lr": settings.learning_rate, "weight_decay": 0.0})
-            others = rows.train[~rows.labels[rows.train]]
+            others = rows.train[rows.classes[rows.train] > 0]
             joint.fix_centre(torch.cat([pooled for _, _, pooled in self._seen(others)]))
         self.optimiser = torch.optim.AdamW(groups)
         peaks = [group["lr"] for group in groups]
         self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peaks, settings.epochs * self.n_steps)
 
-    def epoch(self, rng, draw):
-        """One pass over the training systems; the mean loss of a step."""
+    def resume(self, found):
+        """Go on from a checkpoint, or begin where there is none; what is known of the epochs done."""
+        if found is None:
+            return {"curve": [], "best_epoch": 0, "ended": "", "seconds": 0.0}
+        for name, part in self._parts().items():
+            part.load_state_dict(found[name])
+        self.best = found["best"]
+        return {name: value for name, value in found[OWN].items() if name != "fingerprint"}
+
+    def state(self):
+        """All that the next epoch depends on."""
+        return {name: part.state_dict() for name, part in self._parts().items()} | {"best": self.best}
+
+    def _parts(self):
+        # the joint loss holds the network's encoder
+        parts = {"network": self.network, "optimiser": self.optimiser, "cycle": self.cycle}
+        return parts | ({"joint": self.joint} if self.joint else {})
+
+    def epoch(self, epoch, views, seed, done):
+        """One pass over the training systems, and what it brought."""
+        rng = np.random.default_rng([seed, epoch])
+        torch.manual_seed(int(rng.integers(2**62)))
+        draw = Views(views, torch.Generator(self.device).manual_seed(int(rng.integers(2**62))))
+        entry = {"epoch": epoch, "train_loss": self._pass(rng, draw), "stop_loss": self._held_out()}
+        least = min((e["stop_loss"] for e in done["curve"] if e["epoch"] == done["best_epoch"]), default=np.inf)
+        done["curve"].append(entry)
+        if entry["stop_loss"] < least:
+            done["best_epoch"], self.best = epoch, copy.deepcopy(self.network.state_dict())
+
+    def _pass(self, rng, draw):
+        """Train once on every system; the mean loss of a step."""
         self.network.train()
         total = 0.0
         for some in bag_loader(self.bags, self._batches(rng), self.settings.workers):
@@ -186,10 +239,11 @@ class _Training:
             total += loss.item() / self.n_steps
         return total
 
-    def held_out(self):
-        """Loss on the stopping systems."""
-        logits = torch.cat([logits for logits, *_ in self._seen(self.rows.stop)])
-        return self._entropy(logits, self.rows.stop).item()
+    def _held_out(self):
+        """Loss on the stopping systems, at their best temperature."""
+        pooled = torch.cat([pooled for _, _, pooled in self._seen(self.rows.stop)])
+        scores = self.network.classifier(pooled).detach().double()
+        return tempered_entropy(scores, self.classes[self.rows.stop], self.weight.double())
 
     def _seen(self, rows):
         batch, workers = self.settings.batch, self.settings.workers
@@ -209,20 +263,47 @@ class _Training:
         with autocast(self.settings.precision, self.device):
             logits, _, pooled = self.network(view.x, geometry, batch.valid)
         n = len(batch.rows) // 2 if self.settings.unlabelled_weight else len(batch.rows)
-        labelled, labels = logits[:n].float(), self.labels[batch.rows[:n]]
-        loss = self._entropy(labelled, batch.rows[:n])
+        tandem = self.classes[batch.rows[:n]] == 0
+        loss = self._entropy(pooled[:n].float(), batch.rows[:n])
         # the risk needs a positive; a step that drew none does without
-        if self.settings.unlabelled_weight and labels.any():
-            share, unlabelled = self.settings.unlabelled_weight, logits[n:].float()
-            loss = (1 - share) * loss + share * nnpu_loss(labelled[labels == 1], unlabelled, self.settings.prior)[0]
+        if self.settings.unlabelled_weight and tandem.any():
+            share, logits = self.settings.unlabelled_weight, logits.float()
+            loss = (1 - share) * loss + share * nnpu_loss(logits[:n][tandem], logits[n:], self.settings.prior)[0]
         if self.joint is None:
             return loss
         second = draw(batch.flux, batch.sigma, batch.mask, batch.bag)
         with autocast(self.settings.precision, self.device):
-            return self.joint(loss, view.x, second.x, pooled[:n], labels == 0)
+            return self.joint(loss, view.x, second.x, pooled[:n], ~tandem)
 
-    def _entropy(self, logits, rows):
-        return binary_cross_entropy_with_logits(logits, self.labels[rows], pos_weight=self.weight)
+    def _entropy(self, pooled, rows):
+        return cross_entropy(self.network.classifier(pooled), self.classes[rows], self.weight)
+
+
+def tempered_entropy(scores, classes, weight):
+    """Cross-entropy at the temperature at which it is least (Guo et al. 2017, arXiv:1706.04599).
+
+    A network that trains on goes on to tell classes apart for long after it has become too sure of itself. Its scores
+    are calibrated later, so that only the first counts.
+
+    Parameters
+    ----------
+    scores : (n, c) Tensor
+    classes : (n,) int Tensor
+    weight : (c,) Tensor
+        Of the classes.
+
+    Returns
+    -------
+    float
+        Not above that of scores that are all alike, but for rounding; NaN where scores are.
+    """
+    if not scores.isfinite().all():
+        return np.nan
+
+    def entropy(log_temperature):
+        return cross_entropy(scores / np.exp(log_temperature), classes, weight).item()
+
+    return float(minimize_scalar(entropy, bounds=_TEMPERATURES, method="bounded").fun)
 
 
 def parameter_groups(network, settings):

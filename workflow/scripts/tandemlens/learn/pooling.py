@@ -65,6 +65,21 @@ class BagPooling(nn.Module):
         return pooled * some[:, None], masked_softmax(logits, looked_at) * valid
 
 
+def log_odds(scores):
+    """Log odds of the first class against all others together.
+
+    Parameters
+    ----------
+    scores : (b, c) Tensor
+        Logarithms of probabilities, but for a constant of every row; c is 2 or more.
+
+    Returns
+    -------
+    (b,) Tensor
+    """
+    return scores[:, 0] - scores[:, 1:].logsumexp(1)
+
+
 class BagEmbedding(nn.Module):
     """Bags of stamps as one vector each.
 
@@ -80,9 +95,16 @@ class BagEmbedding(nn.Module):
     layers : int
         As for `BagPooling`.
     dropout : float
+    classes : int
+        At least 2; the first one is looked for.
+
+    Attributes
+    ----------
+    classifier : torch.nn.Linear
+        From what is pooled to the scores of the classes.
     """
 
-    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0):
+    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0, classes=2):
         super().__init__()
         geometry = torch.as_tensor(geometry, dtype=torch.float64)
         known = torch.isfinite(geometry)
@@ -126,9 +148,9 @@ class BagEmbedding(nn.Module):
 class BagClassifier(BagEmbedding):
     """Log odds of bags of stamps; made as `BagEmbedding` is."""
 
-    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0):
+    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0, classes=2):
         super().__init__(encoder, geometry, width, layers, dropout)
-        self.classifier = nn.Linear(width, 1)
+        self.classifier = nn.Linear(width, classes)
 
     def forward(self, stamps, geometry, valid):
         """Score bags, given as to `BagEmbedding.embed`.
@@ -141,10 +163,10 @@ class BagClassifier(BagEmbedding):
             What the logits are made of.
         """
         pooled, attention = self.embed(stamps, geometry, valid)
-        return self.classifier(pooled).squeeze(-1), attention, pooled
+        return log_odds(self.classifier(pooled)), attention, pooled
 
 
-def create_classifier(encoder, geometry, settings, rng):
+def create_classifier(encoder, geometry, settings, classes, rng):
     """A classifier of bags around an encoder, with random weights.
 
     Parameters
@@ -154,6 +176,7 @@ def create_classifier(encoder, geometry, settings, rng):
         As for `BagEmbedding`.
     settings : dict
         Keys width, layers and dropout.
+    classes : int
     rng : numpy.random.Generator
         Draws the seed of the weights; torch's own random state is left as it was.
 
@@ -161,7 +184,7 @@ def create_classifier(encoder, geometry, settings, rng):
     -------
     BagClassifier
     """
-    return _create(BagClassifier, encoder, geometry, settings, rng)
+    return _create(BagClassifier, encoder, geometry, settings, rng, classes)
 
 
 def create_embedding(encoder, geometry, settings, rng):
@@ -174,7 +197,7 @@ def create_embedding(encoder, geometry, settings, rng):
     return _create(BagEmbedding, encoder, geometry, settings, rng)
 
 
-def _create(kind, encoder, geometry, settings, rng):
+def _create(kind, encoder, geometry, settings, rng, *more):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
-        return kind(encoder, geometry, settings["width"], settings["layers"], settings["dropout"])
+        return kind(encoder, geometry, settings["width"], settings["layers"], settings["dropout"], *more)

@@ -375,7 +375,7 @@ class Mae(nn.Module):
         keep, masked = random_masks(len(first), self.patches, self.settings.mask_ratio, generator)
         always = torch.arange(prefix, device=keep.device).expand(len(keep), -1)
         keep = torch.cat([always, keep + prefix], dim=1)
-        seen = self.masked.encode(first, idx_keep=keep)
+        seen = self.masked.encode(self.encoder.standard(first), idx_keep=keep)
         whole = repeat_token(self.decoder.mask_token, (len(first), self.patches + prefix))
         filled = set_at_index(whole.to(seen.dtype), keep, self.bridge(seen).to(seen.dtype))
         predicted = self.pixels(get_at_index(self.decoder(filled), masked + prefix))

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from tandemlens.base.errors import InputError
+from tandemlens.learn.checkpoint import fingerprint
 from tandemlens.learn.classifier import pick_device
 from tandemlens.learn.encoders import WeightFile, create_encoder, save_encoder, save_reason
 from tandemlens.learn.galaxies import write_galaxies
 from tandemlens.learn.lens_pairs import LensPairs
 from tandemlens.learn.positives import Positives
 from tandemlens.learn.pretext import PretextSettings, create_pretext
-from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, fingerprint, run_task
+from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
 from tandemlens.learn.probe import probe, system_features
-from tandemlens.learn.stamps import stamp_blocks
+from tandemlens.learn.stamps import band_statistics, stamp_blocks
 from tandemlens.learn.stream import StampStream
 from tandemlens.survey.targets import field_groups
 
@@ -96,8 +97,13 @@ def pretrain(sample, folder, checkpoint, cfg, progress):
     paths = [*sample.train_paths, *sample.search_paths]
     _, form = stamp_blocks(paths, _PROBE_BATCH, wanted)
     encoder = create_encoder(cfg["encoder"]["name"], len(form.bands), form.pixels, rng, _weights(cfg["encoder"]))
+    encoder.scale_bands(*band_statistics(paths, wanted))
     pretext = create_pretext(cfg["method"], encoder, _pick(PretextSettings, cfg), rng)
-    facts = {name: cfg[name] for name in ("bands", "method", "transductive")} | {"systems": len(wanted), "galaxies": 0}
+    facts = {name: cfg[name] for name in ("method", "transductive")} | {
+        "bands": form.bands,
+        "systems": len(wanted),
+        "galaxies": 0,
+    }
     galaxies = checkpoint.with_name("galaxies.h5")
     if cfg["galaxies"]["file"]:
         names = write_galaxies(cfg["galaxies"], galaxies, form, cfg["softening"])
@@ -158,8 +164,8 @@ def _task(pretext, sample, paths, wanted, cfg, progress):
     # the copy of the galaxies is made anew every time
     galaxies = cfg["galaxies"]["file"]
     files = [*paths[: len(paths) - bool(galaxies)], *filter(None, [galaxies]), *sample.positives]
-    settings, print_ = _settings(cfg), fingerprint(files, wanted, cfg)
-    given = pretext, stream, settings, cfg["views"], cfg["seed"], print_, progress
+    told = fingerprint(cfg, files, sorted(wanted))
+    given = pretext, stream, _settings(cfg), cfg["views"], cfg["seed"], told, progress
     return PretrainTask(*given, pairs, _probes(sample, cfg), positives)
 
 

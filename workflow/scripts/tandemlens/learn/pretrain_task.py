@@ -4,13 +4,10 @@ All that is random in a step follows from the seed and the numbers of epoch and 
 at any point goes on from the end of the last epoch to the same weights.
 """
 
-import hashlib
-import json
 import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -24,6 +21,7 @@ from torch.utils.data import DataLoader
 from tandemlens.base.atomic import atomic_path
 from tandemlens.base.errors import InputError
 from tandemlens.base.warning_filters import warning_filters
+from tandemlens.learn.checkpoint import OWN, read_checkpoint, saying_lost_gpu
 from tandemlens.learn.classifier import reproducible
 from tandemlens.learn.views import Views
 
@@ -37,10 +35,8 @@ log = logging.getLogger("tandemlens")
 _CLIP = 1.0
 #: spread of vectors (1 on a sphere) below which they are all alike
 COLLAPSED = 0.3
-#: settings that change where or how fast is computed, and not what
-_NO_MATTER = ("device", "threads", "minutes")
-#: what the checkpoint holds besides lightning's own
-_OWN = "tandemlens"
+#: what to do when the GPU goes
+_LOST = "run again, training goes on from its last epoch, or set pretrain.device to cpu or a smaller pretrain.batch"
 
 
 @dataclass(frozen=True)
@@ -103,26 +99,6 @@ def spread(vectors):
     return normalize(vectors.float(), dim=1).std(0).mean() * vectors.shape[1] ** 0.5
 
 
-def fingerprint(files, wanted, cfg):
-    """Digest of all that decides the weights of a training; a file is told by its size and time.
-
-    Parameters
-    ----------
-    files : list of str
-    wanted : set of str
-        Systems that it sees.
-    cfg : dict
-
-    Returns
-    -------
-    str
-    """
-    stats = [(str(path), Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
-    settings = {name: value for name, value in cfg.items() if name not in _NO_MATTER}
-    text = json.dumps([settings, stats, sorted(wanted)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 class PretrainTask(lightning.LightningModule):
     """A method of `tandemlens.learn.pretext` with what it is trained on.
 
@@ -176,7 +152,7 @@ class PretrainTask(lightning.LightningModule):
         super().__init__()
         self.pretext = pretext
         self._open_stream, self._settings, self._views, self._seed = open_stream, settings, views, seed
-        self._fingerprint, self._progress = fingerprint, progress
+        self.fingerprint, self._progress = fingerprint, progress
         self._pairs, self._probes, self._positives = pairs, probes, positives
         self._loader, self.curve, self.ended, self.failed, self._seconds = None, [], "", False, 0.0
         self.n_stamps = open_stream((0, 1)).n_stamps
@@ -287,26 +263,13 @@ class PretrainTask(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint):
         """Add what is not a weight."""
         names = {"curve": self.curve, "ended": self.ended, "failed": self.failed, "seconds": self._seconds}
-        checkpoint[_OWN] = {"fingerprint": self._fingerprint, **names}
+        checkpoint[OWN] = {"fingerprint": self.fingerprint, **names}
 
     def on_load_checkpoint(self, checkpoint):
         """Go on from there."""
-        own = checkpoint[_OWN]
+        own = checkpoint[OWN]
         self.curve, self.ended, self.failed = own["curve"], own["ended"], own["failed"]
         self._seconds = own["seconds"]
-
-    def fits(self, checkpoint):
-        """Whether a checkpoint is of this very training.
-
-        Parameters
-        ----------
-        checkpoint : dict
-
-        Returns
-        -------
-        bool
-        """
-        return checkpoint.get(_OWN, {}).get("fingerprint") == self._fingerprint
 
 
 def run_task(task, device, path, settings, threads):
@@ -327,8 +290,8 @@ def run_task(task, device, path, settings, threads):
     InputError
         If the GPU is lost.
     """
-    found = _read_checkpoint(path, task)
-    if not (found and found[_OWN]["ended"]):
+    found = read_checkpoint(path, task.fingerprint)
+    if not (found and found[OWN]["ended"]):
         _train(task, device, path, settings, threads, str(path) if found else None)
     # several devices train copies of the task: the file holds how they ended
     found = torch.load(path, "cpu", weights_only=True)
@@ -365,17 +328,13 @@ def _train(task, device, path, settings, threads, resumed):
         # the job has its devices: lightning is not to ask SLURM for tasks
         plugins=[LightningEnvironment()],
     )
-    try:
-        # advice about numbers of workers, which are a setting, and lightning's use of a part of torch that is to go
-        with reproducible(device, threads), warning_filters(ignore=(PossibleUserWarning, FutureWarning)):
-            trainer.fit(task, ckpt_path=resumed, weights_only=True)
-    except RuntimeError as error:
-        if gpu and "CUDA" in str(error):
-            raise InputError(
-                f"the GPU was lost or is full in epoch {len(task.curve) + 1} ({str(error).splitlines()[0]}); run "
-                "again, training goes on from its last epoch, or set pretrain.device to cpu or a smaller pretrain.batch"
-            ) from error
-        raise
+    # advice about numbers of workers, which are a setting, and lightning's use of a part of torch that is to go
+    with (
+        reproducible(device, threads),
+        warning_filters(ignore=(PossibleUserWarning, FutureWarning)),
+        saying_lost_gpu(device, lambda: f"in epoch {len(task.curve) + 1}", _LOST),
+    ):
+        trainer.fit(task, ckpt_path=resumed, weights_only=True)
 
 
 class _EveryEpoch(Checkpoint):
@@ -388,20 +347,3 @@ class _EveryEpoch(Checkpoint):
         """Every device takes part, and the first one writes."""
         with atomic_path(self._path) if trainer.is_global_zero else nullcontext(self._path) as place:
             trainer.save_checkpoint(place)
-
-
-def _read_checkpoint(path, task):
-    """The checkpoint, if it can be read and is of this training."""
-    if not path.exists():
-        return None
-    try:
-        found = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:
-        # a broken file may raise whatever its bytes happen to mean
-        log.warning("checkpoint %s cannot be read (%s): training starts anew", path, type(error).__name__)
-        return None
-    if not task.fits(found):
-        log.warning("checkpoint %s is of other settings, code or stamps: training starts anew", path)
-        return None
-    log.info("training goes on after epoch %d of checkpoint %s", len(found[_OWN]["curve"]), path)
-    return found

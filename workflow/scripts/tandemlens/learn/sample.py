@@ -88,7 +88,7 @@ def learnt_systems(systems, folds):
     Parameters
     ----------
     systems : pandas.DataFrame
-        Columns target_id and label.
+        Columns target_id, class and label.
     folds : pandas.DataFrame
         folds.parquet.
 
@@ -102,6 +102,6 @@ def learnt_systems(systems, folds):
     InputError
         As `refuse_dropped`.
     """
-    table = systems[["target_id", "label"]].merge(folds, on="target_id", validate="one_to_one")
+    table = systems[["target_id", "class", "label"]].merge(folds, on="target_id", validate="one_to_one")
     refuse_dropped(table["role"], table["reason"])
     return table[table["role"].isin(("train", "stop"))]

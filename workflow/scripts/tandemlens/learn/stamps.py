@@ -10,6 +10,8 @@ import numpy as np
 from tandemlens.base.atomic import atomic_path
 from tandemlens.base.errors import InputError
 
+#: rows of a block, and blocks, whose pixels tell zero and unit of a band
+_SAMPLED = 64
 #: datasets with one row a stamp
 _ROWS = ("flux", "sigma", "mask", "geometry", "label", "target")
 
@@ -236,6 +238,37 @@ def stamp_blocks(paths, most, wanted=None):
             first += len(file)
         _check_alike(path, forms[-1], paths[0], forms[0])
     return blocks, forms[0]
+
+
+def band_statistics(paths, wanted=None):
+    """Zero and unit of every band of stamps.
+
+    Parameters
+    ----------
+    paths : list of str
+        stamps.h5 of the shards.
+    wanted : set of str, optional
+        Only the stamps of these targets.
+
+    Returns
+    -------
+    mean, scatter : (band,) float64 ndarray
+        Of the valid pixels of some thousand stamps at equal steps; 0 and 1 for a band without any.
+    """
+    blocks, form = stamp_blocks(paths, _SAMPLED, wanted)
+    chosen = blocks[:: -(-len(blocks) // _SAMPLED)]
+    count, total, squares = np.zeros((3, len(form.bands)))
+    for block in chosen:
+        with open_stamps(block.path) as file:
+            stamps = file.read(block.low, block.high)
+        seen = stamps.mask & np.isfinite(stamps.flux)
+        flux = np.where(seen, stamps.flux, 0).astype(float)
+        count += seen.sum((0, 2, 3))
+        total += flux.sum((0, 2, 3))
+        squares += np.square(flux).sum((0, 2, 3))
+    mean = total / np.maximum(count, 1)
+    scatter = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
+    return mean, np.where(scatter > 0, scatter, 1)
 
 
 def _ranges(file, wanted):
