@@ -175,7 +175,7 @@ def test_a_pretrained_encoder_stays_as_it_is(sample, tmp_path):
     save_encoder(encoder, tmp_path, {"bands": BANDS})
     train(sample, tmp_path / "m", {**SHORT, "pretrained": True}, encoder=str(tmp_path))
     saved = load_file(tmp_path / "m/weights.safetensors")
-    assert all(torch.equal(value, saved[f"encoder.{name}"]) for name, value in encoder.backbone.state_dict().items())
+    assert all(torch.equal(value, saved[f"encoder.{name}"]) for name, value in encoder.state_dict().items())
 
 
 def test_stamps_of_another_make_are_refused(fitted, tmp_path):
