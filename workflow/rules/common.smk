@@ -384,12 +384,11 @@ def card_heads():
         }
         for h in HEADS
     }
-    fusion = {"score": "fused", "kind": "log_odds", "fused": True}
-    return (
-        {**heads, "fusion": {**fusion, "settings": SETTINGS["fusion"]}}
-        if LEARNS
-        else heads
-    )
+    if LEARNS:
+        fusion = {k: v for k, v in SETTINGS["fusion"].items() if k != "fdr"}
+        heads["fusion"] = {"score": "fused", "kind": "log_odds", "fused": True}
+        heads["fusion"]["settings"] = fusion
+    return heads
 
 
 def card_sample(name):
