@@ -42,17 +42,20 @@ def make(rule, outputs, inputs, content=None, settings=None, started=1.0):
 def finish():
     """A finished run of two shards, in the working folder."""
     Path("list.csv").write_text("of the user")
-    rows = pd.DataFrame(TARGETS, columns=["target_id", "name", "shard", "rank"])
+    rows = pd.DataFrame(TARGETS, columns=["target_id", "name", "shard", "rank"]).assign(ra=[1.5, 2.5, 3.5], dec=2.0)
     plan = make("plan", [f"{ROAD}/targets.parquet"], ["list.csv"], rows)
     per_shard = []
     for shard, own in rows.groupby("shard"):
         folder = f"{ROAD}/{shard}"
         make("targets", [f"{folder}/targets.parquet"], plan, own.assign(canvas=own["target_id"]))
-        answers = [answer(f"cache/{t}.fits") for t in own["target_id"]]
+        answers = [answer(f"cache/{t}.fits", 0.0) for t in own["target_id"]]
+        dust = [answer(f"cache/{t}.xml", ra) for t, ra in zip(own["target_id"], own["ra"], strict=True)]
+        make("dust", [f"{folder}/dust.parquet"], [f"{folder}/targets.parquet", *dust])
         fetched = pd.DataFrame({"target_id": own["target_id"], "files": [json.dumps([a]) for a in answers]})
         made = [f"{folder}/cutouts.h5", f"{folder}/fetch.parquet"]
         make("fetch", made, [f"{folder}/targets.parquet", *answers], fetched)
-        per_shard += make("score", [f"{folder}/scores.parquet"], made, settings={"depth": 3})
+        inputs = [*made, f"{folder}/dust.parquet"]
+        per_shard += make("score", [f"{folder}/scores.parquet"], inputs, settings={"depth": 3})
     model = make("fit", ["results/models/colour"], per_shard, {"model.json": "{}", "weights.bin": "w"})
     rows = rows.assign(survey="sky", status="scored")
     catalogue = ["results/catalogue/candidates.parquet", "results/catalogue/candidates.csv"]
@@ -60,10 +63,10 @@ def finish():
     make("crate", ["results/ro-crate-metadata.json"], catalogue[:1])
 
 
-def answer(path):
+def answer(path, ra):
     Path(path).parent.mkdir(exist_ok=True)
     Path(path).write_text(f"pixels of {path}")
-    facts = {"url": "https://sky.example/cutout", "key": {"ra": 1.5}, "fetched": "2026-01-01T00:00:00+00:00"}
+    facts = {"url": "https://sky.example/cutout", "key": {"ra": ra, "dec": 2.0}, "fetched": "2026-01-01T00:00:00+00:00"}
     Path(f"{path}.json").write_text(json.dumps(facts))
     return path
 

@@ -61,6 +61,7 @@ def model_card(tmp_path, tables, name="classic"):
     (model / "model.json").write_text("{}")
     made(model, "fit")
     head = {"score": "x", "kind": "log_odds", "fused": True, "settings": {"depth": 3}}
+    head["learns"] = {"run": ["folds"], ("search" if name == "colour" else "train"): ["features"]}
     cfg = {"heads": {name: head}, "survey": "sky", "release": "simulated sky", "bands": ["g", "r"], "licence": "none"}
     out = tmp_path / f"{name}.md"
     write_model_cards([name], [str(model)], tables, str(REPORT / "model_card.md.j2"), [str(out)], cfg)
@@ -87,7 +88,7 @@ def test_rates_are_carried_to_the_prevalence(tmp_path, evaluated):
     # 0.1 of the others, 0.75 of the tandems, one tandem in a thousand: 999 * 0.1 / 0.75 = 133.2
     row = row_of(text, "0.1 [")
     assert row.startswith("| 0.1 [0.0123, 0.317] | 0.75 [0.65, 1] | 133 [16, 422] | 0.0075 |")
-    assert "Rates of 0.03, 0.01, 0.001 cannot be measured with 20 other systems." in text
+    assert "Rates of 0.03, 0.01, 0.001\ncannot be measured with 20 other systems." in text
 
 
 def test_failures_are_counted_by_class_the_worst_first(tmp_path, evaluated):
@@ -117,7 +118,8 @@ def test_a_fusion_that_was_not_made_knows_no_prevalence(tmp_path, evaluated):
 
 def test_without_a_training_sample_nothing_is_measured(tmp_path):
     text = model_card(tmp_path, {}, "colour")
-    assert "No label is used" in text
+    assert "It uses no label." in text
+    assert "It reads folds of `run`; features of `search`." in text
     assert "Not measured: the run has no training sample." in text
     assert "simulated systems" not in text.split("##")[0]
 

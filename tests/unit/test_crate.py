@@ -111,7 +111,7 @@ def test_settings_say_who_and_how(run):
 def test_a_large_run_tells_its_shards_as_wholes(run):
     entities = crate(most_files=3)
     shard = entities["sky/search/hp8_00001/"]
-    assert shard["description"].startswith("4 products; each has a sidecar")
+    assert shard["description"].startswith("5 products; each has a sidecar")
     assert ids(entities["sky/search/"]["hasPart"]) == {"sky/search/hp8_00001/", "sky/search/hp8_00002/"}
     assert f"{ROAD}/hp8_00001/fetch.parquet".removeprefix("results/") not in entities
     assert len([key for key in entities if key.startswith("#fetch-")]) == 1

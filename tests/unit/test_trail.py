@@ -132,11 +132,14 @@ def test_the_trail_goes_from_the_row_to_its_answer_and_to_no_other(run):
     own, rest = row_lineage(find_row(PLACES, "a"), PLACES)
     first = f"{ROAD}/hp8_00001"
     assert set(own.facts) == {
-        *("results/catalogue/candidates.parquet", "results/models/colour", "list.csv", "cache/a.fits"),
-        *(f"{first}/{name}" for name in ("scores.parquet", "cutouts.h5", "fetch.parquet", "targets.parquet")),
+        *("results/catalogue/candidates.parquet", "results/models/colour", "list.csv", "cache/a.fits", "cache/a.xml"),
+        *(
+            f"{first}/{name}"
+            for name in ("scores.parquet", "cutouts.h5", "fetch.parquet", "dust.parquet", "targets.parquet")
+        ),
         f"{ROAD}/targets.parquet",
     }
-    assert {"cache/b.fits", "cache/c.fits", f"{ROAD}/hp8_00002/scores.parquet"} <= set(rest.facts)
+    assert {"cache/b.fits", "cache/b.xml", "cache/c.fits", f"{ROAD}/hp8_00002/scores.parquet"} <= set(rest.facts)
     assert not set(own.facts) & set(rest.facts)
 
 
@@ -145,7 +148,10 @@ def test_a_trail_is_told_with_digests_code_settings_and_versions(run):
     text = "\n".join(tell_trail(row, *row_lineage(row, PLACES)))
     assert text.startswith("a (A one): rank 1, status scored, shard hp8_00001")
     assert digest_of("cache/a.fits") in text
-    assert 'answer    of https://sky.example/cutout, fetched 2026-01-01T00:00:00+00:00, asked {"ra": 1.5}' in text
+    assert (
+        'answer    of https://sky.example/cutout, fetched 2026-01-01T00:00:00+00:00, asked {"ra": 0.0, "dec": 2.0}'
+        in text
+    )
     assert 'settings  {"depth": 3}' in text
     assert "0123  score.py" in text
     assert "Software #1: " in text
@@ -180,8 +186,8 @@ def test_places_are_those_of_the_settings(tmp_path):
 
 def test_a_run_as_made_matches(run):
     n, found = verify_run(PLACES)
-    # 13 products, one of them a folder of two files, the list of the user and three answers
-    assert (n, found) == (18, [])
+    # 15 products, one of them a folder of two files, the list of the user and six answers
+    assert (n, found) == (23, [])
 
 
 def test_a_flipped_byte_is_named_in_every_file_of_the_trail(run):
@@ -225,7 +231,7 @@ def test_a_product_of_other_inputs_than_are_there_is_named(run):
 def test_only_the_trail_of_a_row_is_checked_where_it_is_asked(run):
     flip("cache/b.fits")
     own, _ = row_lineage(find_row(PLACES, "a"), PLACES)
-    assert verify_lineage(own) == (10, [])
+    assert verify_lineage(own) == (12, [])
 
 
 def test_an_unfinished_run_is_not_checked(run):
@@ -247,8 +253,8 @@ def test_a_file_given_to_two_products_is_told_once(run):
     ("script", "words", "message"),
     [
         ("trail.py", ["nobody"], "tandemlens trace: 'nobody' is no target"),
-        ("verify.py", [], "All 18 files match."),
-        ("verify.py", ["a"], "All 10 files match."),
+        ("verify.py", [], "All 23 files match."),
+        ("verify.py", ["a"], "All 12 files match."),
     ],
 )
 def test_the_scripts_say_what_they_find(run, script, words, message):

@@ -1,11 +1,10 @@
 """The rerun matrix: what a change reruns, as exact sets of rules and numbers of jobs."""
 
-import json
 import os
 
 import yaml
 
-from tandemlens.base.atomic import sha256
+from tandemlens.base.sidecar import SUFFIX, digest_of, read_sidecar
 from trees import plant
 
 LIBRARY = "workflow/scripts/tandemlens"
@@ -14,8 +13,8 @@ ROAD = ("targets", "render", "match", "segment", "measure", "features")
 SHARDS = 2
 ALL = SHARDS + 1
 #: what follows from other scores of any head
-RANKED = {"catalogue": 1, "figures": 1, "report": 1}
-FUSED = {"fuse": 1, "score_fused": SHARDS, "evaluate": 1, "evaluation_page": 1, **RANKED}
+RANKED = {"catalogue": 1, "figures": 1, "report": 1, "crate": 1}
+FUSED = {"fuse": 1, "score_fused": SHARDS, "evaluate": 1, "evaluation_page": 1, "cards": 1, **RANKED}
 #: what follows from other segments or photometry of the search
 COLOUR = {"fit_colour": 1, "score_colour": ALL, **FUSED}
 #: what follows from other features of the training sample
@@ -97,22 +96,22 @@ def test_what_the_catalogue_is_compared_with_reruns_the_catalogue_alone(tree):
 
 def test_the_catalogue_as_hats_is_made_of_it_and_reruns_nothing(tree):
     tree.configure(catalogue={"hats": True})
-    assert tree.stale() == {"hats": 1}
+    assert tree.stale() == {"hats": 1, "crate": 1}
 
 
 def test_editing_the_page_reruns_the_page(tree):
     tree.append(f"{LIBRARY}/catalogue/page.py", "\nEDITED = True\n")
-    assert tree.stale() == {"report": 1}
+    assert tree.stale() == {"report": 1, "crate": 1}
 
 
-def test_deleting_the_page_rebuilds_the_page(tree):
+def test_deleting_the_page_rebuilds_the_page_and_the_crate_that_has_its_digest(tree):
     (tree.folder / "results/report/index.html").unlink()
-    assert tree.stale() == {"report": 1}
+    assert tree.stale() == {"report": 1, "crate": 1}
 
 
 def test_editing_templates_reruns_what_is_made_of_them(tree):
     tree.append(f"{LIBRARY}/catalogue/template.py", "\nEDITED = True\n")
-    assert tree.stale() == {"report": 1, "simulation": 1, "evaluation_page": 1}
+    assert tree.stale() == {"report": 1, "simulation": 1, "evaluation_page": 1, "crate": 1}
 
 
 def test_swapping_two_values_is_seen(finished, tmp_path):
@@ -154,9 +153,19 @@ def test_a_line_of_a_class_that_is_not_drawn_reruns_nothing(tree):
     assert tree.stale() == {}
 
 
-def test_adding_an_unusable_target_reruns_only_the_catalogue(tree):
+def test_adding_an_unusable_target_reruns_only_what_counts_the_targets(tree):
     tree.append("targets.csv", "D,120.9,-95,0.3,20\n")
-    assert tree.stale() == RANKED
+    assert tree.stale() == {**RANKED, "cards": 1}
+
+
+def test_a_card_of_its_own_reruns_the_cards(tree):
+    tree.append("workflow/report/model_card.md.j2", "One more line.\n")
+    assert tree.stale() == {"cards": 1, "crate": 1}
+
+
+def test_the_licence_reruns_what_states_it(tree):
+    tree.configure(publication={"licence": "https://spdx.org/licenses/CC-BY-4.0"})
+    assert tree.stale() == {"cards": 1, "crate": 1}
 
 
 def test_two_runs_give_one_catalogue(finished, tmp_path):
@@ -171,15 +180,17 @@ def test_two_runs_give_one_catalogue(finished, tmp_path):
 def test_every_product_has_its_trail(finished):
     """Sidecar, log and benchmark of every job; the sidecar's digest is that of the file."""
     results = finished.folder / "results"
-    products = [
-        p for p in results.rglob("*") if p.suffix in (".h5", ".parquet", ".fits", ".vot", ".csv", ".reg", ".html")
-    ]
-    products = [p for p in products if p.parent.parent != results / "mock"]
-    assert len(products) > 25
-    for path in products:
-        facts = json.loads(path.with_name(path.name + ".prov.json").read_text())
-        assert facts["sha256"] == sha256(path)
+    sidecars = list(results.rglob(f"*{SUFFIX}"))
+    assert len(sidecars) > 40
+    for path in sidecars:
+        product = path.with_name(path.name.removesuffix(SUFFIX))
+        facts = read_sidecar(product)
+        assert facts["sha256"] == digest_of(product)
         assert facts["code"]
+    kept = {path.with_name(path.name.removesuffix(SUFFIX)) for path in sidecars}
+    files = {p for p in results.rglob("*") if p.is_file() and not p.name.endswith((SUFFIX, ".plan.json"))}
+    others = {p for p in files if p.relative_to(results).parts[0] not in ("logs", "benchmarks")}
+    assert not {p for p in others if not {p, *p.parents} & kept}
     for rule in (*ROAD, "score_colour", "score_classic", "score_fused"):
         assert len(list((results / "logs" / rule / "search").glob("*.log"))) == SHARDS
         assert len(list((results / "benchmarks" / rule / "search").glob("*.jsonl"))) == SHARDS

@@ -397,16 +397,21 @@ def card_heads():
             "score": h.score,
             "kind": h.kind,
             "fused": h.fused,
+            "learns": {sample: list(names) for sample, names in h.fit_on.items()},
             "settings": head_settings(h),
         }
         for h in HEADS
     }
-    fusion = {"score": "fused", "kind": "log_odds", "fused": True}
-    return (
-        {**heads, "fusion": {**fusion, "settings": SETTINGS["fusion"]}}
-        if LEARNS
-        else heads
-    )
+    if LEARNS:
+        fusion = {k: v for k, v in SETTINGS["fusion"].items() if k != "fdr"}
+        heads["fusion"] = {
+            "score": "fused",
+            "kind": "log_odds",
+            "fused": True,
+            "learns": {"train": ["systems", "measure", "scores of all heads"]},
+            "settings": fusion,
+        }
+    return heads
 
 
 def card_sample(name):

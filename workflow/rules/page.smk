@@ -31,7 +31,15 @@ rule figures:
         coverage=f"{RESULTS}/catalogue/coverage.parquet",
         moc=f"{RESULTS}/catalogue/coverage_all.fits",
     output:
-        png=[f"{stem}.png" for stem in STEMS.values()],
+        png=[
+            report(
+                f"{stem}.png",
+                caption="../report/figure.rst",
+                category="Figures",
+                labels={"figure": name},
+            )
+            for name, stem in STEMS.items()
+        ],
         svg=[f"{stem}.svg" for stem in STEMS.values()],
         data=[f"{stem}.parquet" for stem in STEMS.values()],
     log:

@@ -6,7 +6,7 @@ from tandemlens.survey.services.ned import ask_ned
 from tandemlens.survey.services.objects import objects_shard
 
 with job(snakemake) as progress:
-    objects_shard(
+    progress.read |= objects_shard(
         ask_ned,
         read_table(snakemake.input.targets),
         snakemake.config["fetch"],

@@ -6,7 +6,7 @@ from tandemlens.survey.services.objects import objects_shard
 from tandemlens.survey.services.simbad import ask_simbad
 
 with job(snakemake) as progress:
-    objects_shard(
+    progress.read |= objects_shard(
         ask_simbad,
         read_table(snakemake.input.targets),
         snakemake.config["fetch"],

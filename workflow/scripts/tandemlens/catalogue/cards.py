@@ -49,8 +49,8 @@ def write_model_cards(heads, models, tables, template_path, out_paths, cfg):
     out_paths : list of str
         Of each card.
     cfg : dict
-        ``heads``: name -> ``score``, ``kind``, ``fused`` and ``settings``; ``survey``, ``release`` and ``bands`` of the
-        training sample, ``licence``.
+        ``heads``: name -> ``score``, ``kind``, ``fused``, ``settings`` and ``learns`` (sample, or ``run``, -> products);
+        ``survey``, ``release`` and ``bands`` of the training sample, ``licence``.
     """
     template, given = _template(template_path), _Evaluated(tables) if tables else None
     for name, model, path in zip(heads, models, out_paths, strict=True):
@@ -60,7 +60,7 @@ def write_model_cards(heads, models, tables, template_path, out_paths, cfg):
         facts |= {key: cfg[key] for key in ("survey", "release", "bands", "licence")}
         facts |= {"name": name, "what": _what(name), "code": code_version(made["code"])}
         facts |= {"survey_simulated": given is not None, "classes": [c for c in CLASSES if c != "tandem"]}
-        facts |= {"source": cfg["release"], "use": _also_sees(name), **_measured(given, name)}
+        facts |= {"reads": _reads(head["learns"]), "use": _also_sees(name), **_measured(given, name)}
         write_text(path, template.render(facts))
 
 
@@ -138,6 +138,11 @@ def _what(name):
         return "The scores of the heads in one, calibrated and carried to the prevalence of the survey."
     text = ast.get_docstring(ast.parse((_HEADS / f"{name}.py").read_text(encoding="utf-8")))
     return " ".join(text.split("\n\n")[0].split())
+
+
+def _reads(learns):
+    told = "; ".join(f"{', '.join(names)} of `{sample}`" for sample, names in learns.items() if names)
+    return f"It reads {told}." if told else "It reads nothing but the settings."
 
 
 def _also_sees(name):
@@ -274,7 +279,8 @@ def _classes(systems, bands):
     for name in CLASSES:
         mine = systems[systems["class"] == name]
         if len(mine):
-            spreads = {key: _spread(mine[key], 1) for key in ("theta_e", "snr_brightest", "mag_brightest", "fwhm")}
+            spreads = {key: _spread(mine[key], 1) for key in ("theta_e", "snr_brightest", "mag_brightest")}
+            spreads["fwhm"] = _spread(mine["fwhm"], 2)
             rows.append({"class": name, "n": len(mine), "share": f"{len(mine) / len(systems):.2f}", **spreads})
     return rows
 

@@ -16,6 +16,8 @@ _SCHEMA = Path(__file__).parents[4] / "config/schemas/config.schema.yaml"
 #: facts of the row in the first line of its trail
 _SHOWN = ("rank", "status", "fused", "probability", "p_chance", "shard")
 _MOST_NAMED = 5
+#: digits of a place in the name of an answer, deg
+_SAME_PLACE = 1e-6
 
 
 def places_of(configfile):
@@ -95,7 +97,11 @@ def row_lineage(row, places):
         found = shard.match(path)
         if found:
             return found.groups() in mine
-        return facts["rule"] not in ("fetch", "dust") or places.is_made(path) or path in read
+        if places.is_made(path):
+            return True
+        if facts["rule"] == "fetch":
+            return path in read
+        return facts["rule"] not in ("dust", "ned", "simbad") or _is_about(path, row)
 
     own = trace_back([places.catalogue], places, follow=follow)
     whole = trace_back([places.catalogue], places)
@@ -155,24 +161,37 @@ def _files_read(shard, canvases, target_id):
         ids |= set(frame.loc[frame["target_id"] == target_id, "canvas"]) if "canvas" in frame else set()
     out = set()
     for folder in (shard, canvases):
-        for name, column, load in (("fetch", "files", json.loads), ("dust", "file", lambda text: [text])):
-            table = Path(folder) / f"{name}.parquet"
-            if table.is_file():
-                rows = read_table(table, ["target_id", column])
-                out.update(*map(load, rows.loc[rows["target_id"].isin(ids), column]))
+        table = Path(folder) / "fetch.parquet"
+        if table.is_file():
+            rows = read_table(table, ["target_id", "files"])
+            out.update(*map(json.loads, rows.loc[rows["target_id"].isin(ids), "files"]))
     return out
 
 
-def _given(path):
+def _answer(path):
+    """What the cache knows of an answer; None for a file that is none."""
     facts = Path(f"{path}.json")
-    if not facts.is_file():
-        yield "  given     a file that the run found"
-        return
+    return json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else None
+
+
+def _is_about(path, row):
+    """Whether an answer is about the place of a row; one that is not known to be about another may be."""
     try:
-        answer = json.loads(facts.read_text(encoding="utf-8"))
+        key = _answer(path)["key"]
+        return abs(key["ra"] - row["ra"]) < _SAME_PLACE and abs(key["dec"] - row["dec"]) < _SAME_PLACE
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def _given(path):
+    try:
+        answer = _answer(path)
+        if answer is None:
+            yield "  given     a file that the run found"
+            return
         yield f"  answer    of {answer['url']}, fetched {answer['fetched']}, asked {json.dumps(answer['key'])}"
     except (ValueError, KeyError, TypeError) as error:
-        yield f"  PROBLEM   {facts} cannot be read ({type(error).__name__}: {error})"
+        yield f"  PROBLEM   {path}.json cannot be read ({type(error).__name__}: {error})"
 
 
 def _made(made, own, software):

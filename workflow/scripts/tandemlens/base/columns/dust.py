@@ -7,6 +7,5 @@ COLUMNS = [
     stage.COLUMNS[0],
     Column("ebv", "float64", "mag", "E(B-V) of Schlegel, Finkbeiner & Davis (1998); NaN if not asked or unknown", 0),
     Column("ebv_source", "str", "", "service, or none: the catalogue has a value, or no answer came (status)"),
-    Column("file", "str", "", "file of the answer; empty if there is none"),
     *stage.COLUMNS[1:],
 ]

@@ -117,6 +117,8 @@ class Client:
         self._end = time.monotonic() + 60 * settings["shard_minutes"]
         #: what it cost: requests, bytes, again (repeated requests), cached (answers that were there)
         self.counts = {"requests": 0, "bytes": 0, "again": 0, "cached": 0}
+        #: file of every answer that was given -> SHA-256
+        self.answers = {}
 
     def get(self, request):
         """The answer to a request, from the cache or from the service.
@@ -138,8 +140,9 @@ class Client:
             found = self._cache.find(request.key, request.suffix)
             if found:
                 self._count(cached=1)
-                return found
-            return self._fetch(request)
+            answer = found or self._fetch(request)
+        self.answers[str(answer.path)] = answer.sha256
+        return answer
 
     def kept(self, key, suffix=".fits"):
         """The answer to a question if it is in the cache; nobody is asked.

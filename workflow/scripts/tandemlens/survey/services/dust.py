@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from astropy.coordinates import SkyCoord
 
-from tandemlens.base.atomic import sha256
 from tandemlens.base.columns.dust import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.tables import write_table
@@ -53,7 +52,7 @@ def dust_shard(targets, settings, table_path, progress):
             rows.append({"target_id": target["target_id"], **answer})
             progress(len(rows), len(records))
     write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
-    return {row["file"]: sha256(row["file"]) for row in rows if row["file"]}
+    return client.answers
 
 
 def ask_ebv(client, target):
@@ -67,10 +66,8 @@ def ask_ebv(client, target):
 
     Returns
     -------
-    ebv : float, mag
+    float, mag
         Of Schlegel, Finkbeiner & Davis (1998).
-    path : Path
-        The answer.
 
     Raises
     ------
@@ -87,16 +84,15 @@ def ask_ebv(client, target):
             suffix=".xml",
         )
     )
-    return _read(answer.path, ra, dec), answer.path
+    return _read(answer.path, ra, dec)
 
 
 def _row(client, target):
-    row = {"ebv": np.nan, "ebv_source": "none", "status": "ok", "reason": "", "file": ""}
+    row = {"ebv": np.nan, "ebv_source": "none", "status": "ok", "reason": ""}
     if np.isfinite(target["ebv"]):
         return row
     try:
-        ebv, path = ask_ebv(client, target)
-        return row | {"ebv": ebv, "ebv_source": "service", "file": str(path)}
+        return row | {"ebv": ask_ebv(client, target), "ebv_source": "service"}
     except DataError as error:
         return row | {"status": error.status, "reason": str(error)}
 

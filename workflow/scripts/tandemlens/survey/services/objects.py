@@ -31,6 +31,11 @@ def objects_shard(ask, targets, settings, radius_arcsec, table_path, progress):
     table_path : str
         Product: ned.parquet or simbad.parquet, one row a target.
     progress : callable
+
+    Returns
+    -------
+    dict of str
+        File of an answer -> SHA-256.
     """
     client = Client(settings)
     records, rows = targets.to_dict("records"), []
@@ -39,6 +44,7 @@ def objects_shard(ask, targets, settings, radius_arcsec, table_path, progress):
             rows.append({"target_id": target["target_id"], **row})
             progress(len(rows), len(records))
     write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in OBJECTS]), OBJECTS)
+    return client.answers
 
 
 def with_separation(found, target, radius_arcsec):
