@@ -8,7 +8,7 @@ from tandemlens.base.columns.registry import adjacent_pairs, expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import read_table, write_table
-from tandemlens.features import behind, geometry, sequence
+from tandemlens.features import behind, geometry, second, sequence
 from tandemlens.features.arcs import arc_colours, magnitudes, sequence_at, strongest
 from tandemlens.features.colour import (
     adjacent_colours,
@@ -62,18 +62,25 @@ def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, pr
     rows = targets.set_index("target_id")
     bands = sequence.Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
     sky = _Sky(bands, sequence_path, young_paths)
-    found = []
+    found, seen = [], {}
 
     def work(index, target_id):
         frame = by_target.get(target_id, segments.iloc[:0])
         features = system_features(frame, rows.loc[target_id], target_id, sky, cfg)
         dim = 1 / transmission(ebv[target_id], cfg["extinction"])
-        features |= _behind_features(frame, rows.loc[target_id], stack[place[target_id]], dim, sky, cfg["pixel_scale"])
+        target = rows.loc[target_id]
+        left = _contrast(frame, target, stack[place[target_id]], dim, sky, cfg["pixel_scale"])
+        features |= behind.behind_features(left)
+        seen[target_id] = second.sources(left, target["z"], target["richness"])
         found.append({"target_id": target_id, **features})
 
     with read_stack(paths["stack"]) as stack:
         place = {t: i for i, t in enumerate(stack.target_ids)}
         status = run_targets(ids, work, progress)
+    templates = sky.behind
+    field = second.Field.of([s for s in seen.values() if s is not None], templates.z[templates.kind == "red"])
+    for row in found:
+        row |= second.second_features(seen[row["target_id"]], field)
     columns = expand(COLUMNS, bands.names)
     frame = pd.DataFrame(found, columns=[c.name for c in columns if c.name not in ("status", "reason")])
     frame = status.merge(frame, on="target_id", how="left")
@@ -256,21 +263,21 @@ def _sequence_features(frame, target, sky, cfg):
     return {"lambda_bg": richness, "lambda_bg_sigma": sigma, "lambda_bg_z": z}
 
 
-def _behind_features(frame, target, cutout, dim, sky, scale):
-    """What the images tell of galaxies behind, with the light of the lens cancelled."""
+def _contrast(frame, target, cutout, dim, sky, scale):
+    """Images in which the light of the lens cancels; None where there are none."""
     valid = cutout.mask == 0
     used = valid.mean(axis=(1, 2)) >= _LEAST_VALID
     if not np.isfinite(target["z"]) or used.sum() < 2:
-        return behind.behind_features(None)
+        return None
     expected = bridged_colours(sequence.sequence_colours(sky.path, sky.bands, target["z"]), used)
     if not np.isfinite(expected).all():
-        return behind.behind_features(None)
+        return None
     central = frame[frame["kind"] == "bcg"].iloc[:1]
     names = [band for band, ok in zip(sky.bands.names, used, strict=True) if ok]
     colours = adjacent_colours(*magnitudes(central, names)).value
     lens = behind.lens_flux(colours[0] if len(colours) else np.full(len(expected), np.nan), expected)
     factor = dim[used, None, None]
-    found = behind.contrast(
+    return behind.contrast(
         cutout.flux[used] * factor,
         np.where(valid, cutout.variance, 0.0)[used] * factor**2,
         valid[used],
@@ -279,4 +286,3 @@ def _behind_features(frame, target, cutout, dim, sky, scale):
         float(cutout.extra["fwhm"]) / scale,
         scale,
     )
-    return behind.behind_features(found)
