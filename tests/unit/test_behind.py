@@ -6,7 +6,6 @@ from scipy.optimize import minimize
 
 from places import ROOT
 from tandemlens.base.columns.features import COLUMNS
-from tandemlens.base.cosmology import COSMOLOGY
 from tandemlens.features.behind import (
     Templates,
     behind_features,
@@ -14,7 +13,6 @@ from tandemlens.features.behind import (
     contrast,
     lens_flux,
     peaks,
-    star_magnitude,
 )
 from tandemlens.features.sequence import Bands, sequence_colours
 
@@ -74,18 +72,10 @@ def test_flux_of_the_lens_follows_its_colours():
         np.testing.assert_allclose(lens_flux(other, expected), lens_flux(expected, expected))
 
 
-def test_magnitude_of_a_typical_galaxy(tmp_path):
-    """-21.6 at z = 0.1, fainter beyond; a flat spectrum that does not evolve has a closed form."""
-    z = np.array([0.1, 0.3, 0.7, 1.2])
-    modulus = COSMOLOGY.distmod(z).value
-    real = star_magnitude(OLD, z, GRIZ, ANCHOR)
-    assert real[0] == pytest.approx(modulus[0] - 21.6)
-    assert (np.diff(real) > 0.5).all()
-    wave = np.linspace(1000, 12000, 3000)
-    np.savetxt(tmp_path / "flat.csv", np.c_[wave, 1e6 / wave**2], "%.9g", ",", header="wavelength,flux", comments="")
-    # flux per Hz: magnified by 1 + z in frequency, dimmed by the luminosity distance
-    wanted = modulus - 21.6 - 2.5 * np.log10((1 + z) / 1.1)
-    np.testing.assert_allclose(star_magnitude(str(tmp_path / "flat.csv"), z, GRIZ, ANCHOR), wanted, atol=1e-3)
+def test_a_typical_galaxy_is_that_of_clusters():
+    """m* = 22.44 at redshift 1, where its polynomial in ln z is its first term, and fainter beyond."""
+    np.testing.assert_allclose(TEMPLATES.star[np.isclose(TEMPLATES.z, 1.0)], 22.44)
+    assert (np.diff(TEMPLATES.star[TEMPLATES.kind == "red"]) > 0.1).all()
 
 
 def test_templates_are_of_unit_flux_and_behind():

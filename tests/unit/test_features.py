@@ -15,6 +15,7 @@ from tandemlens.base.tables import read_table, write_table
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.features.behind import behind_features
 from tandemlens.features.lens_contrast import Sky
+from tandemlens.features.second import second_features
 from tandemlens.features.sequence import Bands
 from tandemlens.features.table import features_shard, system_features
 
@@ -115,6 +116,7 @@ def test_a_lensing_arrangement_looks_like_one():
 
 def test_every_feature_is_registered_and_within_its_range(tmp_path):
     row = {"target_id": "t", "status": "ok", "reason": "", **features(system()), **behind_features(None)}
+    row |= second_features(None, None)
     write_table(tmp_path / "f.parquet", pd.DataFrame([row]), expand(COLUMNS, BANDS.names))
 
 
@@ -178,7 +180,7 @@ def test_images_are_searched_behind_every_lens_of_known_redshift(tmp_path):
     segments = pd.concat([system().assign(target_id=name) for name in names], ignore_index=True)
     measured = pd.DataFrame({"target_id": names, "status": "ok", "ebv": np.where(np.array(names) == "dusty", 0.2, 0.0)})
     found = shard(tmp_path, segments, measured, cutouts, [0.3, 0.3, np.nan, 0.3, 0.3]).set_index("target_id")
-    behind = found[[c for c in found if c.startswith(("behind_", "red_", "blue_"))]]
+    behind = found[[c for c in found if c.startswith(("behind_", "red_", "blue_", "second_"))]]
     assert found["tangential_alignment"].notna().all()
     assert behind.loc[["far", "one"]].isna().all(axis=None)
     # by its magnitude the source is near L* for old stars of redshift 1

@@ -43,7 +43,8 @@ _MISSING = {
 }
 #: features of a component
 COLOUR = ("s_color*", "x2", "tau", "n_best", "delta_rs*", "photoz_overlap", "colour_gradient*")
-BEHIND = ("behind_*", "red_*", "blue_*")
+BEHIND = ("behind_*", "red_*", "blue_*", "second_*")
+SECOND = ("second_*",)
 SEQUENCE = ("lambda_bg*",)
 #: heads that have a row even where the run lacks them
 _TOLD = ("pu", "trend", "proto")
@@ -245,6 +246,7 @@ def _components(bench, kind):
         "colour evidence": (refitted, replace(refitted.without("colour"), left_out=COLOUR)),
         "PSF matching": (refitted, replace(refitted, road=UNMATCHED)),
         "light behind": (refitted, replace(refitted, left_out=BEHIND)),
+        "second cluster": (refitted, replace(refitted, left_out=SECOND)),
         "second red sequence": (refitted, replace(refitted, left_out=SEQUENCE)),
         "monotone constraints": (replace(trees, constraints=True), replace(trees, constraints=False)),
         "boosted trees": (trees, replace(reference, learner="logistic")),

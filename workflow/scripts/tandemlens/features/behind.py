@@ -17,7 +17,7 @@ from skimage.feature import peak_local_max
 from skimage.measure import label, regionprops_table
 
 from tandemlens.base.columns.features import COLUMNS, RADII
-from tandemlens.base.cosmology import COSMOLOGY
+from tandemlens.base.galaxies import star_magnitude
 from tandemlens.base.robust import robust_sigma, sampled
 from tandemlens.features.sequence import read_sed, template_magnitudes
 
@@ -27,15 +27,14 @@ _NAMES = [c.name for c in COLUMNS if c.name.startswith(("behind_", "red_", "blue
 _STEP = {"red": 0.05, "blue": 0.15}
 #: what is nearer to the lens than this has its colours, within their scatter
 _DZ_MIN = 0.12
-#: i-band absolute magnitude of an L* galaxy at redshift 0.1 (Blanton et al. 2003, ApJ 592, 819, for H0 = 70)
-_M_STAR, _Z_STAR, _ANCHOR = -21.6, 0.1, 7600.0
+_ANCHOR = 7600.0
 #: scatter of colours of galaxies of the lens, gradients and errors of the PSF included, as a fraction of the flux
 _COLOUR_SCATTER = 0.04
 #: a central galaxy whose colours are farther from those of old stars at its redshift is none, or a blend; mag
 _CENTRAL_OFF = 0.25
 _LEAST_SNR, _PEAK_SNR, _AREA_SNR = 4.0, 5.0, 4.0
 #: noise is measured beyond, and the field counted beyond, arcsec
-_NOISE_FROM, _FIELD_FROM = 20.0, 30.0
+_NOISE_FROM, FIELD_FROM = 20.0, 30.0
 #: the field of a peak is too small to tell noise below this number of pixels
 _LEAST_FIELD = 1000
 #: relative loss of S/N of a peak at the redshift of others that still counts as the same redshift
@@ -43,7 +42,7 @@ _SAME = 0.06
 #: scale of the radial weight, arcsec
 _SCALE = 12.0
 #: peaks of a second cluster are counted to this many mag below L*
-_FAINTEST = -1.0
+_FAINTEST = -2.0
 #: two spectra whose fluxes are more parallel than this cannot be told apart
 _LEAST_SINE = 0.03
 #: distance from the centre below which a direction is meaningless, arcsec
@@ -62,7 +61,7 @@ class Templates:
     flux : (t, band) ndarray
         1 in the anchor band.
     star : (t,) ndarray, mag
-        Magnitude of such a galaxy in the anchor band, that nearest to 7600 Angstrom.
+        Magnitude of an L* galaxy of a cluster in i, taken for that in the anchor band, that nearest to 7600 Angstrom.
     """
 
     kind: np.ndarray
@@ -96,7 +95,7 @@ class Templates:
             redshifts.append(z[known])
             kinds += [kind] * int(known.sum())
         z = np.concatenate(redshifts)
-        return cls(np.array(kinds), z, np.concatenate(fluxes), star_magnitude(old, z, bands, anchor))
+        return cls(np.array(kinds), z, np.concatenate(fluxes), star_magnitude(z))
 
     def behind(self, z_lens):
         """Those that lie behind a lens."""
@@ -106,29 +105,6 @@ class Templates:
     def in_bands(self, used):
         """Those of some of the bands."""
         return Templates(self.kind, self.z, self.flux[:, used], self.star)
-
-
-def star_magnitude(path, z, bands, anchor):
-    """Magnitude of an L* galaxy of old stars that evolves as its spectrum does.
-
-    Parameters
-    ----------
-    path : str
-        Spectrum of old stars, seen at several redshifts in one scale.
-    z : (k,) ndarray
-    bands : tandemlens.features.sequence.Bands
-    anchor : int
-        Band.
-
-    Returns
-    -------
-    (k,) ndarray, mag
-    """
-    all_z = np.append(_Z_STAR, z)
-    modulus = COSMOLOGY.distmod(all_z).value
-    # template magnitudes leave out the distance and the stretch of the bandwidth
-    relative = template_magnitudes(read_sed(path), all_z, bands)[:, anchor] + modulus + 2.5 * np.log10(1 + all_z)
-    return relative[1:] - relative[0] + _M_STAR + modulus[0]
 
 
 def blind_weights(lens, behind, noise):
@@ -169,6 +145,12 @@ class Contrast:
         The same by the noise alone, on one scale for all spectra: it tells which of them fits best where something is.
     flux : (t, y, x) float32 ndarray, nJy
         Anchor-band flux of a point source there.
+    lens : (band,) ndarray
+        Relative fluxes of what cancels.
+    light, noise : (band, y, x) float32 ndarray, nJy
+        Flux of a point source there in every band, and its error from the variance alone.
+    excess : float
+        Measured noise over that, median of all spectra.
     radius : (y, x) ndarray, arcsec
         From the centre.
     valid : (y, x) bool ndarray
@@ -181,6 +163,10 @@ class Contrast:
     snr: np.ndarray
     plain: np.ndarray
     flux: np.ndarray
+    lens: np.ndarray
+    light: np.ndarray
+    noise: np.ndarray
+    excess: float
     radius: np.ndarray
     valid: np.ndarray
     beam: float
@@ -234,13 +220,15 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
     # every fifth pixel tells noise and level as well as all
     field = np.flatnonzero(far)[::5]
     sigma = beam / 2.3548
+    # flux of a point source over the height that it has left when smoothed by its own PSF
+    point = 4 * np.pi * sigma**2
     smooth, noise, typical = [], [], []
     for f, v, ok in zip(flux, variance, valid, strict=True):
         level = sigma_clipped_stats(sampled(f, ok), maxiters=3)[1]
         # what one band lacks is taken from all: galaxies of the lens cancel beside a hole too
         smooth.append(gaussian_filter(np.where(everywhere, f - level, 0.0), sigma))
         # white noise through a Gaussian; what the correlation adds is measured below
-        noise.append(gaussian_filter(np.where(everywhere, v, 0.0), sigma / np.sqrt(2)) / (4 * np.pi * sigma**2))
+        noise.append(gaussian_filter(np.where(everywhere, v, 0.0), sigma / np.sqrt(2)) / point)
         typical.append(np.sqrt(np.median(v[ok])))
     smooth, noise = np.array(smooth), np.array(noise)
     scatter = (_COLOUR_SCATTER * np.maximum(smooth, 0)) ** 2
@@ -258,12 +246,35 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
         snr.append(np.where(everywhere, image / error, 0).astype(np.float32))
         plain.append(np.where(everywhere, image / white, 0).astype(np.float32))
         excesses.append(excess)
-        amplitude.append((image * 4 * np.pi * sigma**2).astype(np.float32))
+        amplitude.append((image * point).astype(np.float32))
     if not told:
         return None
     kept = Templates(*(a[told] for a in (templates.kind, templates.z, templates.flux, templates.star)))
-    plain = np.array(plain) / np.float32(np.median(excesses))
-    return Contrast(kept, np.array(snr), plain, np.array(amplitude), radius, everywhere, beam, scale)
+    excess = float(np.median(excesses))
+    light, error = ((a * point).astype(np.float32) for a in (smooth, np.sqrt(noise)))
+    plain = np.array(plain) / np.float32(excess)
+    snr, amplitude = np.array(snr), np.array(amplitude)
+    return Contrast(kept, snr, plain, amplitude, lens, light, error, excess, radius, everywhere, beam, scale)
+
+
+def find_peaks(found):
+    """Where point-like sources behind the lens are.
+
+    Parameters
+    ----------
+    found : Contrast
+
+    Returns
+    -------
+    row, column : (n,) int ndarray
+    significance : (n,) ndarray
+        Largest S/N of any spectrum.
+    """
+    best = found.snr.max(0)
+    apart = max(int(0.7 * found.beam), 2)
+    row, column = peak_local_max(best, min_distance=apart, threshold_abs=_LEAST_SNR, exclude_border=3).T
+    # bright sources are flat on top where the scatter of colours is in the error
+    return *_climb(found.plain.max(0), row, column, apart), best[row, column]
 
 
 def peaks(found):
@@ -280,12 +291,7 @@ def peaks(found):
     match : (z, n) ndarray
         Of the red spectra: 1 where the redshift explains a peak as well as the best does.
     """
-    best = found.snr.max(0)
-    apart = max(int(0.7 * found.beam), 2)
-    row, column = peak_local_max(best, min_distance=apart, threshold_abs=_LEAST_SNR, exclude_border=3).T
-    significance = best[row, column]
-    # bright sources are flat on top where the scatter of colours is in the error
-    row, column = _climb(found.plain.max(0), row, column, apart)
+    row, column, significance = find_peaks(found)
     profile = found.plain[:, row, column]
     which = profile.argmax(0)
     flux = np.maximum(found.flux[which, row, column], 1e-3)
@@ -367,7 +373,7 @@ def _peak_sums(table):
         out[f"second{r}"] = float(light[1]) if len(light) > 1 else np.nan
         # in L*, with a floor where there is none
         out[f"light{r}"] = float(np.log10(0.01 + (10 ** (0.4 * np.clip(light, None, 6.0))).sum()))
-    out["field"] = float((strong & (radius > _FIELD_FROM)).sum())
+    out["field"] = float((strong & (radius > FIELD_FROM)).sum())
     return out
 
 

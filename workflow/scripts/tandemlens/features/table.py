@@ -8,7 +8,7 @@ from tandemlens.base.columns.registry import adjacent_pairs, expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import read_table, write_table
-from tandemlens.features import geometry, sequence
+from tandemlens.features import geometry, second, sequence
 from tandemlens.features.arcs import arc_colours, magnitudes, sequence_at, strongest
 from tandemlens.features.behind import behind_features
 from tandemlens.features.colour import (
@@ -61,19 +61,25 @@ def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, pr
     rows = targets.set_index("target_id")
     bands = sequence.Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
     sky = Sky(bands, sequence_path, young_paths)
-    found = []
+    found, seen = [], {}
 
     def work(index, target_id):
         frame = by_target.get(target_id, segments.iloc[:0])
         features = system_features(frame, rows.loc[target_id], target_id, sky, cfg)
         dim = 1 / transmission(ebv[target_id], cfg["extinction"])
-        cutout = stack[place[target_id]]
-        features |= behind_features(lens_contrast(frame, rows.loc[target_id], cutout, dim, sky, cfg["pixel_scale"]))
+        target = rows.loc[target_id]
+        left = lens_contrast(frame, target, stack[place[target_id]], dim, sky, cfg["pixel_scale"])
+        features |= behind_features(left)
+        seen[target_id] = second.sources(left, target["z"], target["richness"])
         found.append({"target_id": target_id, **features})
 
     with read_stack(paths["stack"]) as stack:
         place = {t: i for i, t in enumerate(stack.target_ids)}
         status = run_targets(ids, work, progress)
+    templates = sky.behind
+    field = second.Field.of([s for s in seen.values() if s is not None], templates.z[templates.kind == "red"])
+    for row in found:
+        row |= second.second_features(seen[row["target_id"]], field)
     columns = expand(COLUMNS, bands.names)
     frame = pd.DataFrame(found, columns=[c.name for c in columns if c.name not in ("status", "reason")])
     frame = status.merge(frame, on="target_id", how="left")

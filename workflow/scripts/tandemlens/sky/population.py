@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import exp1
 
 from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
+from tandemlens.base.galaxies import star_magnitude
 from tandemlens.sky.paint import Galaxy
 
 #: richness counts red members above this many L*; luminosity function with faint slope -1 (Rykoff et al. 2014, eq. 8)
@@ -15,21 +16,6 @@ _EARLY_SIZE, _LATE_SIZE, _SIZE_SCATTER = (5.0, 0.6), (5.5, 0.3), 0.13
 #: central galaxy and intracluster light: luminosity in L*, half-light radius in kpc
 _BCG_LIGHT, _BCG_KPC, _ICL_SHARE, _ICL_KPC = (3.0, 8.0), (12.0, 30.0), (0.15, 0.45), (60.0, 120.0)
 _SMALLEST = 0.1
-
-
-def star_magnitude(z):
-    """Magnitude m* of an L* cluster galaxy in i (Rykoff et al. 2014, eq. 9; extrapolated beyond z = 0.7).
-
-    Parameters
-    ----------
-    z : float
-
-    Returns
-    -------
-    float
-    """
-    x = np.log(z)
-    return 22.44 + 3.36 * x + 0.273 * x**2 - 0.0618 * x**3 - 0.0227 * x**4
 
 
 def draw_members(rng, z, richness, reach, spectra, kind, centre=(0.0, 0.0)):

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import sep
 
+from tandemlens.base.galaxies import star_magnitude
 from tandemlens.base.units import njy_per_unit
 from tandemlens.features.sequence import SCATTER, TEMPLATE_ERROR
 from tandemlens.sky.halo import draw_lens
-from tandemlens.sky.population import star_magnitude
 from tandemlens.sky.scene import LEAST_MASSIVE, Scene
 
 #: detection threshold in sigma; only galaxies far brighter than that carry mass worth a profile

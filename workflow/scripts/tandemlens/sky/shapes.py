@@ -8,8 +8,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from tandemlens.base.cosmology import kpc_per_arcsec
+from tandemlens.base.galaxies import star_magnitude
 from tandemlens.sky.paint import Galaxy, Picture
-from tandemlens.sky.population import star_magnitude
 
 #: side of a picture, pixel
 _SIDE = 257

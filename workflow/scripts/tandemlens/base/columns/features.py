@@ -131,4 +131,17 @@ COLUMNS = [
     _feature("behind_total", "", "of those all, at the redshift of most", 0),
     _feature("behind_z", "", "their redshift", 0, 5, ucd="src.redshift.phot"),
     *(column for kind, age in (("red", "old"), ("blue", "young")) for column in _behind(kind, age)),
+    # a matched filter for galaxies of a second cluster in the source plane (tandemlens.features.second)
+    _feature("second_evidence", "", "log of the odds of a second cluster behind to none, at even odds before"),
+    _feature("second_z", "", "its mean redshift", 0, 5),
+    _feature("second_richness", "", "its mean richness", 0),
+    _feature("second_offset", "arcsec", "mean distance of its unlensed centre from the target", 0),
+    _feature("second_theta_e", "arcsec", "mean Einstein radius of lenses of this richness for that redshift", 0),
+    _feature("second_offset_scaled", "", "that distance over that radius", 0),
+    _feature("second_expected", "", "log10 of its members within that radius of the axis, in the source plane"),
+    _feature("second_members", "", "images of its members", 0),
+    _feature("second_near", "", "of those the ones within 12 arcsec", 0),
+    _feature("second_inside", "", "of those the ones within 1.55 Einstein radii", 0),
+    _feature("second_strong", "", "images of its members that are strongly lensed, over the scatter of lenses", 0),
+    _feature("second_pair", "", "log10 of 1e-4 + the chance that two images are"),
 ]
