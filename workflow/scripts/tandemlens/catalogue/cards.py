@@ -49,7 +49,7 @@ def write_model_cards(heads, models, tables, template_path, out_paths, cfg):
     out_paths : list of str
         Of each card.
     cfg : dict
-        ``heads``: name -> ``score``, ``kind``, ``fused``, ``settings`` and ``learns`` (sample, or ``run``, -> products),
+        ``heads``: name -> ``score``, ``kind``, ``fused``, ``settings``, ``learns`` (sample, or ``run``, -> products),
         ``survey``, ``release`` and ``bands`` of the training sample, ``licence``.
     """
     template, given = _template(template_path), _Evaluated(tables) if tables else None
