@@ -219,7 +219,7 @@ def test_every_row_says_what_its_pixels_are_like_and_what_made_it(outcome):
     for path in (results / "spoiled/search").glob("*/cutouts.h5"):
         with read_stack(path) as stack:
             digests |= {t: pixel_digest(stack[k]) for k, t in enumerate(stack.target_ids)}
-    assert len(digests) > 10
+    assert len(digests) >= 8
     assert list(catalogue["cutout_sha256"].fillna("")) == [digests.get(t, "") for t in catalogue["target_id"]]
     by_row = catalogue.set_index("source_row")
     names = catalogue.drop_duplicates("name").set_index("name")
