@@ -33,7 +33,7 @@ def defaults(name):
 
 CFG = {
     **defaults("mil"),
-    **{"epochs": 12, "learning_rate": 0.003, "batch": 20, "width": 32, "device": "cpu"},
+    **{"epochs": 12, "learning_rate": 0.003, "batch": 20, "width": 32, "device": "cpu", "augment": "views"},
     **{"bands": BANDS, "seed": 4, "threads": 1, "code": "c0de"},
 }
 CFG["encoder"] = {**defaults("encoder"), "name": "vit_mini_patch8"}

@@ -28,6 +28,7 @@ from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, trai
 from tandemlens.learn.pooling import create_classifier
 from tandemlens.learn.sample import learnt_systems
 from tandemlens.learn.stamps import Format, band_statistics, refuse_format
+from tandemlens.learn.views import MIRRORED
 from tandemlens.learn.weights import save_weights
 
 DECLARATION = Declaration(
@@ -210,8 +211,9 @@ def _train(encoder, bags, rows, classes, cfg, rng, device, progress, checkpoint)
     network = create_classifier(encoder, geometry, cfg, classes, rng)
     shares = cfg["joint"]["agreement"], cfg["joint"]["hypersphere"]
     joint = JointLoss(network, *shares, rng) if any(shares) else None
+    views = MIRRORED if cfg["augment"] == "mirrored" else cfg["views"]
     with reproducible(device, cfg["threads"]):
-        report = train_bags(network, bags, rows, settings, cfg["views"], rng, device, progress, joint, checkpoint)
+        report = train_bags(network, bags, rows, settings, views, rng, device, progress, joint, checkpoint)
     return network, report
 
 

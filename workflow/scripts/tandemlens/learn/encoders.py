@@ -1,13 +1,16 @@
-"""Networks that turn a stamp into a feature vector: small vision transformers, and a compact convolutional one.
+"""Networks that turn a stamp into a feature vector: small vision transformers, and two compact convolutional ones.
 
-All are timm's, with normalisation by layer: the features of a stamp do not depend on what else is in the batch, which
-bags of segments of any number need. The first convolution takes as many bands as the survey has.
+All are timm's, with normalisation by layer or group: the features of a stamp do not depend on what else is in the
+batch, which bags of segments of any number need. The first convolution takes as many bands as the survey has. The
+residual network sees the brightest place beside the mean, and learns from hundreds of systems what the others learn
+from many thousands.
 """
 
 import json
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +20,40 @@ from torch import nn
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import InputError
-from tandemlens.learn.vision import create_network
+from tandemlens.learn.vision import create_network, drawn
 from tandemlens.learn.weights import save_weights
 
 # isort: split
 # after the cure of torchvision
 from lightly.models.utils import initialize_2d_sine_cosine_positional_embedding
 from timm.models import adapt_input_conv
+from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
 log = logging.getLogger("tandemlens")
 
-#: name -> (network of timm, changes to it)
+#: three residual blocks of two convolutions, at the full, half and quarter scale
+_RESIDUAL = ByoModelCfg(
+    blocks=tuple(ByoBlockCfg("basic", d=1, c=c, s=s, gs=0, br=1.0) for c, s in ((32, 1), (64, 2), (128, 2))),
+    **{"stem_chs": 32, "stem_type": "3x3", "stem_pool": "", "norm_layer": "groupnorm", "act_layer": "relu"},
+)
+#: name -> (network of timm, changes to it); the name residual stands for the blocks above
 _CONVOLUTIONAL = {
+    "residual": (None, {"cfg": _RESIDUAL, "global_pool": "catavgmax"}),
     "compact": (
         "convnext_zepto_rms",
         {"depths": (1, 1, 2, 1), "dims": (32, 64, 128, 192), "patch_size": 2, "output_stride": 16},
     ),
 }
+#: their first convolution
+_FIRST = {"residual": "stem.conv.weight", "compact": "stem.0.weight"}
 _TRANSFORMERS = {
     "vit_mini": ("vit_tiny_patch16_224", {"embed_dim": 96, "depth": 4, "num_heads": 3}),
     "vit_tiny": ("vit_tiny_patch16_224", {}),
     "vit_small": ("vit_small_patch16_224", {}),
 }
-#: smallest stamp of the convolutional network, whose last layer has pixels of this size
-_SMALLEST = 16
+#: smallest stamps of the convolutional networks, twice and once the size of a pixel of their last layer
+_SMALLEST = {"residual": 8, "compact": 16}
 _NAME = re.compile(r"(\w+?)(?:_patch(\d+))?")
 #: parameters of a classifier, which a weight file may have and an encoder has not
 _CLASSIFIER = ("head.", "head_dist.", "fc_norm.")
@@ -80,7 +92,8 @@ class Encoder(nn.Module):
     def __init__(self, backbone, name, bands, size):
         super().__init__()
         self.backbone, self.name, self.bands, self.size = backbone, name, bands, size
-        self.width = backbone.num_features
+        # mean and largest value
+        self.width = backbone.num_features * (2 if isinstance(backbone, ByobNet) else 1)
         self._frozen = []
         # a bright central galaxy is 20 times the noise and the same in every system: without a common zero and unit
         # the network learns nothing else for long
@@ -104,7 +117,7 @@ class Encoder(nn.Module):
         -------
         bool
         """
-        return size % self.patch == 0 if self.patch else size >= _SMALLEST
+        return size % self.patch == 0 if self.patch else size >= _SMALLEST[self.name]
 
     def forward(self, images):
         """Features of stamps.
@@ -142,7 +155,7 @@ class Encoder(nn.Module):
         -------
         list of str
         """
-        pattern = re.compile(r"blocks\.\d+|stages\.\d+\.blocks\.\d+")
+        pattern = re.compile(r"blocks\.\d+|stages\.\d+(\.blocks)?\.\d+")
         return [name for name, _ in self.backbone.named_modules() if pattern.fullmatch(name)]
 
     def freeze_blocks(self, share):
@@ -171,7 +184,7 @@ class Encoder(nn.Module):
             block = self.backbone.get_submodule(name)
             block.requires_grad_(name not in self._frozen)
             for part_name, part in block.named_modules():
-                if "norm" in part_name:
+                if "norm" in part_name or part_name.endswith("bn"):
                     part.requires_grad_(True)
         return self._frozen
 
@@ -189,7 +202,8 @@ def create_encoder(name, bands, size, rng, weights=None):
     Parameters
     ----------
     name : str
-        ``compact``, or a transformer and its patch: ``vit_mini_patch8``, ``vit_tiny_patch8``, ``vit_small_patch16``.
+        ``residual``, ``compact``, or a transformer and its patch: ``vit_mini_patch8``, ``vit_tiny_patch8``,
+        ``vit_small_patch16``.
     bands : int
     size : int
         Side of a stamp, pixel; a multiple of the patch.
@@ -220,9 +234,10 @@ def create_encoder(name, bands, size, rng, weights=None):
     else:
         known = [*_CONVOLUTIONAL, *(f"{transformer}_patch8" for transformer in _TRANSFORMERS)]
         raise InputError(f"encoder {name} is unknown; use one of {', '.join(known)} (with patches of any side)")
-    encoder = Encoder(create_network(network, rng, in_chans=bands, num_classes=0, **options), name, bands, size)
+    make = partial(create_network, network, rng) if network else partial(drawn, rng, ByobNet)
+    encoder = Encoder(make(in_chans=bands, num_classes=0, **options), name, bands, size)
     if not encoder.takes(size):
-        needed = f"whole patches of {encoder.patch}" if encoder.patch else f"at least {_SMALLEST}"
+        needed = f"whole patches of {encoder.patch}" if encoder.patch else f"at least {_SMALLEST[name]}"
         raise InputError(f"encoder {name} needs stamps of {needed} pixels and they have {size}; set stamps.pixels")
     if encoder.patch:
         places = encoder.backbone.pos_embed
@@ -329,7 +344,7 @@ def _load(encoder, weights):
             state = checkpoint_filter_fn(state, backbone)
         own = backbone.state_dict()
         state = {name: value for name, value in state.items() if name in own or not name.startswith(_CLASSIFIER)}
-        first = "patch_embed.proj.weight" if encoder.patch else "stem.0.weight"
+        first = "patch_embed.proj.weight" if encoder.patch else _FIRST[encoder.name]
         if first in state:
             state[first] = adapt_input_conv(encoder.bands, state[first], base_chans=state[first].shape[1])
         backbone.load_state_dict(state)

@@ -29,6 +29,13 @@ class View(NamedTuple):
     turn: torch.Tensor
 
 
+#: mirrored and turned by quarters, and nothing else
+MIRRORED = {
+    **{"dihedral": True, "rotation": False, "shift_pixels": 0, "blur_pixels": 0},
+    **{"noise": 1, "background": 0, "band_dropout": 0},
+}
+
+
 class Views:
     """Draws views of batches of stamps, on the device that they are on.
 

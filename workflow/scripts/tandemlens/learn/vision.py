@@ -32,7 +32,7 @@ def create_network(name, rng, **options):
     name : str
         As timm knows it.
     rng : numpy.random.Generator
-        Draws the seed of the weights; torch's own random state is left as it was.
+        As for `drawn`.
     **options
         As in `timm.create_model`: in_chans, num_classes, ...
 
@@ -41,6 +41,24 @@ def create_network(name, rng, **options):
     torch.nn.Module
         On the CPU.
     """
+    return drawn(rng, timm.create_model, name, pretrained=False, **options)
+
+
+def drawn(rng, make, *given, **options):
+    """What a maker of networks makes, with weights of a seed.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws the seed; torch's own random state is left as it was.
+    make : callable
+    *given, **options
+        What it takes.
+
+    Returns
+    -------
+    torch.nn.Module
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
-        return timm.create_model(name, pretrained=False, **options)
+        return make(*given, **options)
