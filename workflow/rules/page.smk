@@ -85,7 +85,7 @@ rule report:
         ),
         next=(
             f"{RESULTS}/catalogue/next_to_grade.parquet"
-            if SETTINGS.get("grades", {}).get("next")
+            if SETTINGS["grades"]["next"]
             else []
         ),
         sequence=in_data(SETTINGS["features"]["sequence"]),

@@ -42,7 +42,7 @@ _GROUPS = (
     ("Redshifts and clusters behind", ("z", "*tandem*", "lambda_bg*", "behind_*")),
     ("Grades", ("grade*", "n_votes", "p_lens", "used_as_label")),
     ("Provenance", ("survey", "release", "run_id", "models", "*sha256*", "bands", "shard", "group_id", "source_row")),
-    ("Known objects nearby", ("lenscat*", "ned*", "simbad*", "known*", "crossmatch*", "near_*")),
+    ("Known objects nearby", ("known_lens", "lens_*", "match_*", "ned_*", "simbad_*")),
     ("Measurements", ("*",)),
 )
 
