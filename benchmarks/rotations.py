@@ -6,6 +6,7 @@ pipeline. Run from the root of the project, after the scores of the colour head 
 
     PYTHONPATH=workflow/scripts python benchmarks/rotations.py results-campaign mock rotations-mock
 
+With --mil the head mil of `benchmarks/rotations_mil.py` is fused besides, and rotations that it lacks are left out.
 With --images the cutouts are written as the baseline head sees them, for `benchmarks/rotations_baseline.py`, whose
 scores --baseline takes in.
 """
@@ -30,6 +31,7 @@ from tandemlens.learn.fuse import fit_fusion
 from tandemlens.learn.prior import shift_prior
 
 KINDS = {"colour": "pvalue", "classic": "log_odds"}
+MIL = {"mil": "real"}
 #: the classic head without a search for hyperparameters
 UNTUNED = {
     **{"max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5, "reg_lambda": 2, "rounds": 2000, "patience": 50},
@@ -71,19 +73,23 @@ def rotations(frame, n_folds, seed):
     return whole["group"].to_numpy(), roles
 
 
-def rotate(frame, group, roles, settings, bands, seed):
+def rotate(frame, group, roles, settings, bands, seed, mil=None):
     """Scores and probabilities of all systems, from the rotation in which each is the test."""
     out = frame[["target_id", "class", "label", "survey", "theta_e", "snr_brightest", "mag_brightest", "fwhm"]].copy()
     out = out.assign(role="test", group=group, probability=np.nan, probability_low=np.nan, probability_high=np.nan)
     scores = pd.DataFrame({"colour": frame["p_chance"], "classic": np.nan, "fused": np.nan})
+    scores = scores.assign(mil=np.nan) if mil else scores
     reports, shipped, share = [], [], float(frame["label"].mean())
-    for k in range(roles.shape[1]):
+    for k in range(roles.shape[1]) if mil is None else mil:
         cfg = {**settings["classic"], "bands": bands, "seed": seed + k, "threads": 2}
         head = fit_classic(frame, frame["label"], group, roles[:, k], cfg)
         ok = (frame["status"] == "ok").to_numpy()
         heads = scores[["colour"]].assign(classic=np.where(ok, head.score(frame), np.nan))
+        kinds = KINDS
+        if mil:
+            heads["mil"], kinds = mil[k].reindex(frame["target_id"]).to_numpy(), KINDS | MIL
         systems = frame[["label"]].assign(role=roles[:, k], group=group)
-        fusion, report = fit_fusion(heads, systems, KINDS, settings["fusion"], np.random.default_rng(seed + k))
+        fusion, report = fit_fusion(heads, systems, kinds, settings["fusion"], np.random.default_rng(seed + k))
         test = roles[:, k] == "test"
         fused = fusion.fuse(heads[test])
         told = fusion.probabilities(fused, fusion.prior)
@@ -91,13 +97,15 @@ def rotate(frame, group, roles, settings, bands, seed):
         out.loc[test, columns] = shift_prior(told.to_numpy(), fusion.prior, share)
         # log odds are one scale for all rotations
         scores.loc[test, "fused"] = fusion.calibrator.log_odds(fused)
-        scores.loc[test, "classic"] = heads.loc[test, "classic"]
+        alone = [name for name in heads if name != "colour"]
+        scores.loc[test, alone] = heads.loc[test, alone]
         notes = f"rotation {k}: " + report["note"]
         reports.append(report.assign(weights=[json.dumps(w) for w in report["weights"]], note=notes))
         shipped.append((head.learner, fusion.fuser.kind, head.report["auroc"]))
         print(k, *shipped[-1], flush=True)
     scores["colour"] = -np.log10(scores["colour"])
-    return out, scores, pd.concat(reports)
+    seen = scores["fused"].notna()
+    return out[seen], scores[seen], pd.concat(reports)
 
 
 def main():
@@ -110,6 +118,7 @@ def main():
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--baseline", help="scores of benchmarks/rotations_baseline.py")
+    parser.add_argument("--mil", help="folder of tables of benchmarks/rotations_mil.py")
     given = parser.parse_args()
     settings = yaml.safe_load(Path(given.config).read_text())
     settings = validate_settings(settings, load_schema(Path("config/schemas/config.schema.yaml")))
@@ -121,15 +130,17 @@ def main():
     if given.images:
         write_images(out, given, frame, roles, bands)
         return
-    held_out, scores, report = rotate(frame, group, roles, settings, bands, seed)
+    paths = sorted(Path(given.mil).glob("mil_*.parquet")) if given.mil else []
+    mil = {int(path.stem[4:]): pd.read_parquet(path).set_index("target_id")["mil"] for path in paths} or None
+    held_out, scores, report = rotate(frame, group, roles, settings, bands, seed, mil)
     if given.baseline:
         found = pd.read_csv(given.baseline).set_index("target_id")["score"]
-        scores["baseline"] = found.reindex(frame["target_id"]).to_numpy()
+        scores["baseline"] = found.reindex(held_out["target_id"]).to_numpy()
     # every system stands for the calibration too, at whose share of tandems the probabilities are told
     twice = held_out.assign(role="calibrate", target_id="calibrate " + held_out["target_id"])
     paths = {name: str(out / f"{name}.parquet") for name in ("held_out", "scores", *TABLES)}
     write_table(paths["held_out"], pd.concat([held_out, twice]), HELD_OUT)
-    long = scores.assign(target_id=frame["target_id"]).melt("target_id", var_name="head", value_name="score")
+    long = scores.assign(target_id=held_out["target_id"]).melt("target_id", var_name="head", value_name="score")
     write_table(paths["scores"], long, HELD_OUT_SCORES)
     write_evaluation(paths["held_out"], paths["scores"], {name: paths[name] for name in TABLES}, seed)
     fusion = out / "fusion"
@@ -141,6 +152,8 @@ def main():
     write_evaluation_page({**paths, "fusion": str(fusion)}, template, str(out / "evaluation.html"), cfg)
     metrics = read_table(paths["metrics"])
     chosen = metrics["metric"].isin(("auroc", "tpr_at_fpr_0.1", "tpr_at_fpr_0.03", "tpr_at_fpr_0.01", "ece"))
+    paired = read_table(paths["paired"])
+    print(paired[paired["a"] == "fused"].round(3).to_string())
     print(metrics[chosen & metrics["part"].isin(("overall", "regime"))].round(3).to_string())
 
 

@@ -1,6 +1,6 @@
 """The head mil on the rotations of `benchmarks/rotations.py`, one after the other.
 
-    PYTHONPATH=workflow/scripts python benchmarks/rotations_mil.py RESULTS mock OUT [--rotations 0 1] [KEY=VALUE]
+    PYTHONPATH=workflow/scripts python benchmarks/rotations_mil.py RESULTS mock OUT [KEY=VALUE] [--rotations 0 1]
 
 Needs stamps.h5 of every shard of the sample `train`. Every rotation trains the head on its own systems and scores all
 others; OUT gets a table a rotation, which `rotations.py --mil OUT` takes in, and a rotation whose table is there is not
