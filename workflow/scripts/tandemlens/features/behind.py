@@ -149,8 +149,6 @@ class Contrast:
         Relative fluxes of what cancels.
     light, noise : (band, y, x) float32 ndarray, nJy
         Flux of a point source there in every band, and its error from the variance alone.
-    excess : float
-        Measured noise over that, median of all spectra.
     radius : (y, x) ndarray, arcsec
         From the centre.
     valid : (y, x) bool ndarray
@@ -166,7 +164,6 @@ class Contrast:
     lens: np.ndarray
     light: np.ndarray
     noise: np.ndarray
-    excess: float
     radius: np.ndarray
     valid: np.ndarray
     beam: float
@@ -250,11 +247,10 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
     if not told:
         return None
     kept = Templates(*(a[told] for a in (templates.kind, templates.z, templates.flux, templates.star)))
-    excess = float(np.median(excesses))
     light, error = ((a * point).astype(np.float32) for a in (smooth, np.sqrt(noise)))
-    plain = np.array(plain) / np.float32(excess)
+    plain = np.array(plain) / np.float32(np.median(excesses))
     snr, amplitude = np.array(snr), np.array(amplitude)
-    return Contrast(kept, snr, plain, amplitude, lens, light, error, excess, radius, everywhere, beam, scale)
+    return Contrast(kept, snr, plain, amplitude, lens, light, error, radius, everywhere, beam, scale)
 
 
 def find_peaks(found):

@@ -20,7 +20,9 @@ _NAMES = [c.name for c in COLUMNS if c.name.startswith("second_")]
 #: scatter of member colours and errors of templates, as a fraction of the flux of a band
 _COLOUR_SCATTER = 0.05
 #: what old stars behind must add to the light of the lens, in sigma, for a source to count
-_LEAST_SNR = 4.0
+_LEAST_SNR = 4.5
+#: noise over that of the variance alone: matching of PSFs correlates it
+_CORRELATED = 1.4
 #: matches below this say nothing
 _LEAST_MATCH = 1e-3
 #: bins of brightness above L* (mag) in which the field is counted
@@ -135,10 +137,10 @@ def sources(found, z_lens, richness):
     row, column, _ = find_peaks(found)
     red = found.templates.kind == "red"
     spectra, star = found.templates.flux[red], found.templates.star[red]
-    flux, noise = found.light[:, row, column].T, found.excess * found.noise[:, row, column].T
+    flux, noise = found.light[:, row, column].T, _CORRELATED * found.noise[:, row, column].T
     # what the colours of members scatter by goes with their flux
     chi2, alone, amount = explain(flux, np.hypot(noise, _COLOUR_SCATTER * np.abs(flux)), found.lens, spectra)
-    typical = found.excess * np.median(found.noise[:, found.valid], 1)
+    typical = _CORRELATED * np.median(found.noise[:, found.valid], 1)
     lens, seen = found.lens / typical, spectra / typical
     across = (seen**2).sum(1) - (seen @ lens) ** 2 / (lens @ lens)
     middle = (np.array(found.radius.shape) - 1) / 2
@@ -263,8 +265,8 @@ def second_features(seen, field):
     A hypothesis is a redshift, a richness and a centre in the source plane. It adds to the density ``f`` of sources of
     the field the density ``c`` of the cluster's images; its log likelihood ratio is ``sum log(1 + c / f) - int c``.
     Behind a deflection ``~ theta^0.4`` sources are multiply imaged, or magnified and stretched by three, where the
-    image lies within 1.55 Einstein radii; that is averaged over the scatter of lenses about the mean one. (Einstein
-    radii as part of the hypothesis are pulled towards chance alignments with the critical line, and tell less.)
+    image lies within 1.55 Einstein radii. That is averaged over the scatter of lenses about the mean one, whatever the
+    images would allow, so that numbers of lensed images run high; Einstein radii as part of the hypothesis told less.
 
     Parameters
     ----------

@@ -142,6 +142,6 @@ COLUMNS = [
     _feature("second_members", "", "images of its members", 0),
     _feature("second_near", "", "of those the ones within 12 arcsec", 0),
     _feature("second_inside", "", "of those the ones within 1.55 Einstein radii", 0),
-    _feature("second_strong", "", "images of its members that are strongly lensed, over the scatter of lenses", 0),
-    _feature("second_pair", "", "log10 of 1e-4 + the chance that two images are"),
+    _feature("second_strong", "", "images of its members that a lens of this richness images strongly; runs high", 0),
+    _feature("second_pair", "", "log10 of 1e-4 + the chance that two images are such; runs high, to rank by"),
 ]
