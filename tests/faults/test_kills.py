@@ -16,7 +16,7 @@ import pytest
 
 from trees import plant
 
-KILLS = int(os.environ.get("KILLS", "3"))
+KILLS = int(os.environ.get("KILLS", "2"))
 #: a run lives this long before it is killed, s: a few kills on the road of every catalogue
 LIFE = (2.0, 12.0)
 
