@@ -2,6 +2,7 @@
 # make test   sets everything up and runs the tests
 # make fuzz   looks for new counterexamples to the property tests
 # make faults kills runs a hundred times at random and compares what they end in (hours)
+# make slurm  runs the profile on a SLURM that it starts itself
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
@@ -19,7 +20,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz faults lint why trace verify manual clean
+.PHONY: setup run demo-fetch test fuzz faults slurm lint why trace verify manual clean
 
 setup: $(VENV)/.complete
 
@@ -59,6 +60,9 @@ fuzz: setup
 
 faults: setup
 	KILLS=100 $(VENV)/bin/pytest -s tests/faults/test_kills.py
+
+slurm: setup
+	$(VENV)/bin/pytest tests/slurm
 
 lint: setup
 	$(VENV)/bin/ruff check .

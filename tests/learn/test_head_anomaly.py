@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from learn.bag_toy import system, write_stamps
-from learn.pu_toy import BANDS, NAMES, ROLES, features
+from learn.pu_toy import BANDS, LOUD, ROLES, features
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.heads import anomaly as module
@@ -40,7 +40,7 @@ SHIFTS = {
     "members": {},
     "single_arc": {"lw_max": 2.0},
     "artefact": {"coherence_raw": 4.0, "coverage": 4.0},
-    "tandem": dict.fromkeys(NAMES[20:60], 3.0),
+    "tandem": dict.fromkeys(LOUD[20:60], 3.0),
 }
 
 
@@ -55,13 +55,18 @@ def systems(n=60, seed=1):
     return pd.concat(tables, ignore_index=True)
 
 
+@pytest.fixture(autouse=True)
+def _only_loud_features(monkeypatch):
+    monkeypatch.setattr(module, "feature_names", lambda bands: LOUD)
+
+
 @pytest.fixture(scope="module")
 def toy():
     return systems()
 
 
 def fit_head(table, cfg):
-    return fit_names(table, cfg, NAMES)
+    return fit_names(table, cfg, LOUD)
 
 
 def scored(table, model, tmp_path):

@@ -247,7 +247,8 @@ def test_killed_training_ends_with_the_same_weights(few, tmp_path, caplog):
     said = []
     with caplog.at_level("INFO", "tandemlens"):
         parts = train(few, tmp_path / "parts", cfg, progress=lambda done, total: said.append(done))
-    assert said[0] in (done + 1, done + 2), when
+    # the epoch that was reported last may not have been kept yet
+    assert said[0] in (done, done + 1, done + 2), when
     assert said[-1] == 6
     a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(a[key], b[key]) for key in a), when

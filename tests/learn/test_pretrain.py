@@ -231,7 +231,8 @@ def test_a_killed_training_ends_with_the_same_weights(sample, tmp_path):
     done, when = kill_amid(pretrain_until, tmp_path, sample, tmp_path / "parts", {**CFG, **changes})
     assert not (tmp_path / "parts/encoder/encoder.json").exists()
     parts, said = trained(sample, tmp_path / "parts", **changes)
-    assert said[0] in ((done + 1, 6), (done + 2, 6)), when
+    # the epoch that was reported last may not have been kept yet
+    assert said[0] in ((done, 6), (done + 1, 6), (done + 2, 6)), when
     assert equal(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")), when
     assert parts == whole
 
