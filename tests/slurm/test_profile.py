@@ -80,7 +80,10 @@ def too_little_time(tree):
 
 
 def disturb(cluster, tree):
-    """A whole run: a node drained, the controller restarted, Snakemake killed, and the same command once more."""
+    """A whole run: a node drained, the controller restarted, Snakemake killed, and the same command once more.
+
+    What the killed Snakemake left in the queue is cancelled before, as the manual says: else two write one product.
+    """
     run = Run(tree)
     job, node = wait_for("a job", lambda: next((j for j in running(cluster) if "road" in j[2]), None), 300)[:2]
     cluster.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
@@ -88,17 +91,24 @@ def disturb(cluster, tree):
     cluster.kill("controller", signal.SIGTERM)
     time.sleep(2)
     cluster.start_controller()
-    wait_for("a later job", lambda: next((j for j in running(cluster) if "road" not in j[2]), None), 300)
+    wait_for("a fit", lambda: any("fit" in j[2] for j in running(cluster)), 300)
     run.process.kill()
     run.process.wait()
+    cluster.say("scancel", *(j[0] for j in queued(cluster)))
+    wait_for("the end of its jobs", lambda: not queued(cluster))
     Run(tree).end()
     return tree, job, node, drained
 
 
-def running(cluster):
-    """Job, node and comment of what is running of a whole run."""
-    said = cluster.say("squeue", "-h", "-t", "running", "-o", "%i|%N|%k|%Z").splitlines()
+def queued(cluster, *which):
+    """Job, node and comment of what is in the queue of the whole run."""
+    said = cluster.say("squeue", "-h", *which, "-o", "%i|%N|%k|%Z").splitlines()
     return [j.split("|")[:3] for j in said if j.endswith("disturbed")]
+
+
+def running(cluster):
+    """The same of what is at work."""
+    return queued(cluster, "-t", "running")
 
 
 def on_a_gpu(tree):
