@@ -53,7 +53,7 @@ manual: setup
 	$(VENV)/bin/python workflow/scripts/manual.py
 
 test: setup lint
-	$(VENV)/bin/pytest -n $(CORES) --dist loadgroup
+	$(VENV)/bin/pytest -n $(CORES)
 
 fuzz: setup
 	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/pytest -n $(CORES) -m hypothesis

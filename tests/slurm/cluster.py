@@ -136,7 +136,12 @@ class Cluster:
 
     def stop(self):
         """End what was started, jobs first."""
-        answers("scancel", "--full", "--user", "root")
+        if answers("scancel", "--user", "root"):
+            # a job is ended by the daemon of its node
+            for _ in range(50):
+                if not self.say("squeue", "-h").strip():
+                    break
+                time.sleep(0.2)
         for name in (*NODES, "controller", "accounting", "database", "munge"):
             self.kill(name, signal.SIGTERM)
         for link in self.linked:
