@@ -99,8 +99,10 @@ class Templates:
 
     def behind(self, z_lens):
         """Those that lie behind a lens."""
-        keep = self.z > z_lens + _DZ_MIN
-        return Templates(self.kind[keep], self.z[keep], self.flux[keep], self.star[keep])
+        return self[self.z > z_lens + _DZ_MIN]
+
+    def __getitem__(self, rows):
+        return Templates(self.kind[rows], self.z[rows], self.flux[rows], self.star[rows])
 
     def in_bands(self, used):
         """Those of some of the bands."""
@@ -246,7 +248,7 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
         amplitude.append((image * point).astype(np.float32))
     if not told:
         return None
-    kept = Templates(*(a[told] for a in (templates.kind, templates.z, templates.flux, templates.star)))
+    kept = templates[told]
     light, error = ((a * point).astype(np.float32) for a in (smooth, np.sqrt(noise)))
     plain = np.array(plain) / np.float32(np.median(excesses))
     snr, amplitude = np.array(snr), np.array(amplitude)

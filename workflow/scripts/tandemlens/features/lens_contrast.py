@@ -23,12 +23,14 @@ class Sky:
         Spectrum of an old galaxy.
     young : sequence of str
         Spectra of young ones.
+    every : int
+        Of the spectra behind the lens, at steps in redshift, only every so manieth is looked for.
     """
 
-    def __init__(self, bands, path, young=()):
+    def __init__(self, bands, path, young=(), every=1):
         self.bands, self.path = bands, path
         self.template = sequence.sequence_colours(path, bands, _Z)
-        self.behind = behind.Templates.of(path, young, bands, _Z[-1])
+        self.behind = behind.Templates.of(path, young, bands, _Z[-1])[::every]
 
 
 def lens_contrast(frame, target, cutout, dim, sky, scale):

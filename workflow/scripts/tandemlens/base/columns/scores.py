@@ -215,7 +215,7 @@ MIL = [
         "mil",
         "float64",
         "",
-        "log odds of a tandem by attention over its stamps, both classes weighed alike if so set; NaN if the head was "
+        "log odds of a tandem by attention over its stamps, all classes weighed alike if so set; NaN if the head was "
         "not trained or the target has no stamp",
         ucd="stat.likelihood",
     ),
