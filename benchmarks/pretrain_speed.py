@@ -145,11 +145,11 @@ def settings_of(form, encoder, changes, threads):
     return cfg | {"bands": list(form.bands), "radius_arcmin": 30.0, "softening": 3.0, "threads": threads, "code": {}}
 
 
-def race(results, auroc, encoder, epochs, batch, threads):
+def race(results, auroc, encoder, changes, threads):
     """Print seconds to the same AUROC of nearest neighbours, for both methods."""
     sample = sample_of(results)
     _, form = stamp_blocks(sample.train_paths, 64)
-    cfg = settings_of(form, encoder, {"epochs": epochs, "batch": batch, "probe_every": 1}, threads)
+    cfg = settings_of(form, encoder, {**changes, "probe_every": 1}, threads)
     for method in ("moco", "fast_moco"):
         found = []
         for seed in range(3):
@@ -196,11 +196,13 @@ def main():
     parser.add_argument("--auroc", type=float, default=0.75)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, help="for 256 stamps, of the race")
     given = parser.parse_args()
     if given.what == "speed":
         speed(given.encoders, given.threads, given.workers)
     else:
-        race(given.results, given.auroc, given.encoders[0], given.epochs, given.batch, given.threads)
+        changes = {name: getattr(given, name) for name in ("epochs", "batch", "learning_rate")}
+        race(given.results, given.auroc, given.encoders[0], changes, given.threads)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     PYTHONPATH=workflow/scripts python benchmarks/probes.py RESULTS/SURVEY [--methods simsiam lensiam] [--epochs 20]
 
 Takes the stamps and feature tables of a finished run. Every method trains the encoder of the settings for so many
-epochs on role train, three seeds each. Linear probes on the frozen features are fitted to role train and judged on all
+epochs on role train, with several seeds. Linear probes on the frozen features are fitted to role train, judged on all
 other roles: R2 of the logarithm of the Einstein radius by ridge regression, and the AUROC of tandems by logistic
 regression from 50 labelled systems, half of them tandems, the mean of 20 draws. Brackets are the scatter over seeds.
 """
@@ -31,7 +31,7 @@ from tandemlens.learn.pretrain import pretrain
 from tandemlens.learn.probe import system_features
 from tandemlens.learn.stamps import band_statistics, stamp_blocks
 
-LABELS, DRAWS, SEEDS = 50, 20, 3
+LABELS, DRAWS = 50, 20
 
 
 def probes(features, table):
@@ -63,6 +63,8 @@ def main():
     parser.add_argument("--encoder", default="residual")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, help="for 256 stamps")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     sample = sample_of(given.results)
@@ -84,16 +86,18 @@ def main():
 
     print(f"| features | R2 of log theta_E | AUROC from {LABELS} labels |\n|---|---|---|")
     known = table[table["target_id"].isin(hand.index)]
-    values = feature_matrix(hand.loc[known["target_id"]], feature_names([b for b in form.bands if len(b) == 1]))
+    names = [name for name in feature_names([b for b in form.bands if len(b) == 1]) if name in hand]
+    values = feature_matrix(hand.loc[known["target_id"]], names)
     told("by hand", [probes(Standard.of(values)(values), known)])
     found = {"random": []} | {method: [] for method in given.methods}
-    for seed in range(SEEDS):
+    for seed in range(given.seeds):
         with reproducible(torch.device("cpu"), given.threads):
             encoder = create_encoder(given.encoder, len(form.bands), form.pixels, np.random.default_rng(seed))
             encoder.scale_bands(*band_statistics(sample.train_paths))
             found["random"].append(encoded(encoder))
         for method in given.methods:
             changes = {"method": method, "epochs": given.epochs, "batch": given.batch, "probe_every": 0}
+            changes |= {"learning_rate": given.learning_rate}
             cfg = {**settings_of(form, given.encoder, changes, given.threads), "seed": seed}
             with tempfile.TemporaryDirectory() as folder:
                 started = time.monotonic()
