@@ -153,7 +153,7 @@ def measured(shard, ebv, dust=None):
     path = None
     if dust is not None:
         path = folder / "dust.parquet"
-        row = {"target_id": "t0", "ebv": dust, "ebv_source": "service", "status": "ok", "reason": "", "file": ""}
+        row = {"target_id": "t0", "ebv": dust, "ebv_source": "service", "status": "ok", "reason": ""}
         write_table(path, pd.DataFrame([row]), dust_columns.COLUMNS)
     names = [folder / n for n in ("m.h5", "s.h5", "s.parquet")]
     products = [folder / n for n in ("p.parquet", "mt.parquet")]

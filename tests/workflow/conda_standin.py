@@ -31,7 +31,11 @@ def lacking(dependencies):
     listed = [d for d in dependencies if isinstance(d, str)]
     listed += [d.replace("==", "=") for part in dependencies if isinstance(part, dict) for d in part["pip"]]
     for name, version in (d.split(" =") for d in listed):
-        found = "{}.{}.{}".format(*sys.version_info) if name == "python" else metadata.version(HERE.get(name, name))
+        found = (
+            "{}.{}.{}".format(*sys.version_info)
+            if name == "python"
+            else metadata.version(HERE.get(name, name)).split("+")[0]
+        )
         # pip itself comes with the Python of a conda environment
         if name != "pip" and not f"{found}.".startswith(f"{version}."):
             yield f"{name} {version} (here is {found})"
