@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from places import ROOT
+from tandemlens.base.atomic import sha256
 from tandemlens.base.columns import crossmatch as registered
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.errors import SettingsError
@@ -158,19 +159,23 @@ def test_a_model_is_named_by_its_content(tmp_path):
     assert model_id(model) != name
 
 
+def named(files, *more):
+    return run_id(map(sha256, files), *more)
+
+
 def test_a_run_is_named_by_its_content(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     a.write_text("1")
     b.write_text("2")
-    name = run_id([a, b], ["m"], {"x.py": "0"}, {"fdr": 0.1})
-    assert run_id([b, a], ["m"], {"x.py": "0"}, {"fdr": 0.1}) == name
+    name = named([a, b], ["m"], {"x.py": "0"}, {"fdr": 0.1})
+    assert named([b, a], ["m"], {"x.py": "0"}, {"fdr": 0.1}) == name
     a.rename(tmp_path / "c")
-    assert run_id([b, tmp_path / "c"], ["m"], {"x.py": "0"}, {"fdr": 0.1}) == name
+    assert named([b, tmp_path / "c"], ["m"], {"x.py": "0"}, {"fdr": 0.1}) == name
     others = [
-        run_id([b], ["m"], {"x.py": "0"}, {"fdr": 0.1}),
-        run_id([b, tmp_path / "c"], ["n"], {"x.py": "0"}, {"fdr": 0.1}),
-        run_id([b, tmp_path / "c"], ["m"], {"x.py": "1"}, {"fdr": 0.1}),
-        run_id([b, tmp_path / "c"], ["m"], {"x.py": "0"}, {"fdr": 0.2}),
+        named([b], ["m"], {"x.py": "0"}, {"fdr": 0.1}),
+        named([b, tmp_path / "c"], ["n"], {"x.py": "0"}, {"fdr": 0.1}),
+        named([b, tmp_path / "c"], ["m"], {"x.py": "1"}, {"fdr": 0.1}),
+        named([b, tmp_path / "c"], ["m"], {"x.py": "0"}, {"fdr": 0.2}),
     ]
     assert name not in others
     assert len(set(others)) == 4

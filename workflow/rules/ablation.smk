@@ -1,12 +1,7 @@
+OTHER_RUNS = SETTINGS["ablation"]["others"]
 # what a run without PSF matching has of the same shards; the table tells if that is not all
-UNMATCHED_RUN = SETTINGS["ablation"]["others"]["psf_matching"]
 UNMATCHED = {
-    product: [
-        path
-        for shard in sorted(SHARDS.get("train", {}))
-        if UNMATCHED_RUN
-        and Path(path := f"{UNMATCHED_RUN}/{SURVEY_NAME}/train/{shard}/{file}").exists()
-    ]
+    product: of_other_run(OTHER_RUNS["psf_matching"], file)
     for product, file in (
         ("unmatched_features", "features.parquet"),
         ("unmatched_colour", "scores/colour.parquet"),
@@ -14,34 +9,17 @@ UNMATCHED = {
 }
 # heads that look at stamps, as other runs of the same samples have trained them
 OTHERS = {
-    "synthetic systems": SETTINGS["ablation"]["others"]["synthetic"],
+    "synthetic systems": OTHER_RUNS["synthetic"],
     **{
         f"pretraining {method}": folder
-        for method, folder in SETTINGS["ablation"]["others"]["pretraining"].items()
+        for method, folder in OTHER_RUNS["pretraining"].items()
     },
 }
 OTHER_SCORES = {
-    f"other{k}_{head}": [
-        path
-        for shard in sorted(SHARDS.get("train", {}))
-        if folder
-        and Path(
-            path := f"{folder}/{SURVEY_NAME}/train/{shard}/scores/{head}.parquet"
-        ).exists()
-    ]
+    f"other{k}_{head}": of_other_run(folder, f"scores/{head}.parquet")
     for k, folder in enumerate(OTHERS.values())
     for head in ("mil", "proto")
 }
-# and what a run whose head mil had further losses has
-JOINT_RUN = SETTINGS["ablation"]["others"]["joint_loss"]
-JOINT = [
-    path
-    for shard in sorted(SHARDS.get("train", {}))
-    if JOINT_RUN
-    and Path(
-        path := f"{JOINT_RUN}/{SURVEY_NAME}/train/{shard}/scores/mil.parquet"
-    ).exists()
-]
 # the head classic is fitted anew
 SCORED = {h.name: [h.score, h.kind] for h in HEADS if h.fused and h.name != "classic"}
 
@@ -51,7 +29,8 @@ rule ablation:
         **UNMATCHED,
         **OTHER_SCORES,
         **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
-        joint_mil=JOINT,
+        # and what a run whose head mil had further losses has
+        joint_mil=of_other_run(OTHER_RUNS["joint_loss"], "scores/mil.parquet"),
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),
         features=per_shard("features.parquet", "train"),

@@ -255,6 +255,15 @@ def per_shard(name, sample="search"):
     ]
 
 
+def of_other_run(folder, name, sample="train"):
+    """A product of the shards of a sample that the results of another run have; none without such a run."""
+    paths = [
+        f"{folder}/{SURVEY_NAME}/{sample}/{shard}/{name}"
+        for shard in sorted(SHARDS.get(sample, {}))
+    ]
+    return [path for path in paths if folder and Path(path).exists()]
+
+
 def dust_of(wildcards):
     """E(B-V) from the dust service as an input, where it is asked: no map is at hand, and the sky is real."""
     measure, simulated = SETTINGS["measure"], PIXELS[wildcards.sample] == "simulated"

@@ -7,6 +7,7 @@ with job(snakemake) as progress:
     params = snakemake.params
     build_catalogue(
         dict(snakemake.input.items()),
+        progress.inputs,
         params.cfg,
         params.code,
         dict(snakemake.output.items()),

@@ -32,17 +32,17 @@ def job(snakemake):
     Yields
     ------
     _Progress
-        ``progress(done, total)`` logs at most every 10 s; ``progress.read`` takes path -> SHA-256 of what the stage
-        reads beside the inputs of its rule.
+        ``progress(done, total)`` logs at most every 10 s; ``progress.inputs`` has path -> digest of the inputs of the
+        rule (`intact_inputs`), and ``progress.read`` takes that of what the stage reads beside them.
     """
     started = time.time()
     _start_log(snakemake.log[0] if snakemake.log else os.devnull, snakemake.rule)
     progress = _Progress(snakemake.rule)
     use_scratch(tempfile.gettempdir() if snakemake.resources.get("scratch") else None)
     try:
-        inputs = intact_inputs(snakemake.input)
+        progress.inputs = intact_inputs(snakemake.input)
         yield progress
-        _write_sidecars(snakemake, started, {**inputs, **progress.read})
+        _write_sidecars(snakemake, started, {**progress.inputs, **progress.read})
     except Exception as error:
         known = isinstance(error, TandemlensError)
         log.error("%s: %s", snakemake.rule, error if known else f"{type(error).__name__}: {error}")
@@ -67,14 +67,14 @@ def _start_log(path, rule):
 class _Progress:
     """What a stage says while it works.
 
-    Called as ``progress(done, total)``, it logs at most every 10 s. `read` takes path -> SHA-256 of files that the
-    stage found by itself, for its sidecars.
+    Called as ``progress(done, total)``, it logs at most every 10 s. `inputs` has path -> digest of what the rule names,
+    and `read` takes that of files that the stage found by itself, for its sidecars.
     """
 
     def __init__(self, rule):
         self._rule = rule
         self._started = self._last = time.monotonic()
-        self.read = {}
+        self.inputs, self.read = {}, {}
 
     def __call__(self, done, total):
         now = time.monotonic()

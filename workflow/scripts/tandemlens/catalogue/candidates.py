@@ -25,7 +25,7 @@ log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
 
 
-def build_catalogue(given, cfg, code, outputs, progress):
+def build_catalogue(given, digests, cfg, code, outputs, progress):
     """Join the tables of all shards to one ranked row per target.
 
     Parameters
@@ -36,6 +36,8 @@ def build_catalogue(given, cfg, code, outputs, progress):
         ``simbad``; lists ``models`` in the order of ``cfg["heads"]`` and ``catalogues`` in that of
         ``cfg["crossmatch"]["catalogues"]``; ``tandems``, clusters behind (empty takes the targets themselves),
         ``lenscat``, and ``grades``, of people. What a run does not have is empty.
+    digests : dict of str
+        Path -> SHA-256 of the inputs, for the name of the run.
     cfg : dict
         ``heads``, the names of all (``fused`` among them where heads were trained), ``bands``, ``survey``, ``fdr``, and
         the sections ``tandems`` and ``crossmatch`` of the settings.
@@ -69,7 +71,7 @@ def build_catalogue(given, cfg, code, outputs, progress):
     frame = frame.merge(found, on="target_id", how="left")
     progress(3, 4)
     models = {head: model_id(folder) for head, folder in zip(cfg["heads"], given["models"], strict=True)}
-    run = run_id(_files(given), models.values(), code, cfg)
+    run = run_id([digests[path] for path in _files(given)], models.values(), code, cfg)
     frame = frame.assign(survey=cfg["survey"], run_id=run, models=" ".join(f"{h}:{m}" for h, m in models.items()))
     frame = frame.fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
     fusion = Fusion.load(given["models"][cfg["heads"].index("fused")]) if "fused" in cfg["heads"] else None

@@ -28,13 +28,13 @@ def model_id(folder):
     return _digest("".join(f"{sha256(p)} {p.relative_to(folder)}\n" for p in files))
 
 
-def run_id(files, models, code, cfg):
+def run_id(digests, models, code, cfg):
     """First digits of the digest of all that a catalogue is made of.
 
     Parameters
     ----------
-    files : iterable of str or Path
-        Its inputs; where they lie does not count.
+    digests : iterable of str
+        SHA-256 of every input; where they lie does not count.
     models : iterable of str
         From `model_id`.
     code : dict of str
@@ -47,7 +47,7 @@ def run_id(files, models, code, cfg):
     str
         Equal runs have equal ones.
     """
-    return _digest(json.dumps([sorted(map(sha256, files)), sorted(models), code, cfg], sort_keys=True))
+    return _digest(json.dumps([sorted(digests), sorted(models), code, cfg], sort_keys=True))
 
 
 def _digest(text):

@@ -27,7 +27,7 @@ from tandemlens.learn.joint import JointLoss
 from tandemlens.learn.mil_training import BagRows, BagTraining, score_bags, train_bags
 from tandemlens.learn.pooling import create_classifier
 from tandemlens.learn.sample import learnt_systems
-from tandemlens.learn.stamps import Format, band_statistics, refuse_format
+from tandemlens.learn.stamps import Format, refuse_format
 from tandemlens.learn.views import MIRRORED
 from tandemlens.learn.weights import save_weights
 
@@ -92,10 +92,8 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
     except InputError as error:
         _refuse(folder, str(error))
         return
-    encoder = pretrained
-    if encoder is None:
-        encoder = new_encoder(bags.format, cfg["encoder"], rng)
-        encoder.scale_bands(*band_statistics(train_paths, {bags.target_ids[row] for row in rows.train}))
+    learnt_from = {bags.target_ids[row] for row in rows.train}
+    encoder = pretrained or new_encoder(bags.format, cfg["encoder"], rng, train_paths, learnt_from)
     # what was drawn at random is not worth keeping
     learnt = cfg["pretrained"] or cfg["encoder"]["weights"] == "file"
     frozen = encoder.freeze_blocks(cfg["frozen"] if learnt else 0)

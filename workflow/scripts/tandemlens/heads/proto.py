@@ -32,7 +32,7 @@ from tandemlens.learn.pooling import create_embedding
 from tandemlens.learn.prototypes import Closeness
 from tandemlens.learn.sample import learnt_systems
 from tandemlens.learn.shots import Episodes, SimpleShot, lens_prototype
-from tandemlens.learn.stamps import Format, band_statistics, refuse_format
+from tandemlens.learn.stamps import Format, refuse_format
 from tandemlens.learn.views import Views
 from tandemlens.learn.weights import save_weights
 
@@ -99,10 +99,8 @@ def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, grad
         log.warning("the proto head is not trained: %s", error)
         write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
         return
-    encoder = pretrained
-    if encoder is None:
-        encoder = new_encoder(form, cfg["encoder"], rng)
-        encoder.scale_bands(*band_statistics(train_paths, set(sample.systems.index[sample.role == "train"])))
+    learnt_from = set(sample.systems.index[sample.role == "train"])
+    encoder = pretrained or new_encoder(form, cfg["encoder"], rng, train_paths, learnt_from)
     with reproducible(device, cfg["threads"]):
         ranking, by, report = _fit(sample, encoder, cfg, rng, device, progress)
     state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}

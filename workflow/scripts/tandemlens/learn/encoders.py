@@ -20,6 +20,7 @@ from torch import nn
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import InputError
+from tandemlens.learn.stamps import band_statistics
 from tandemlens.learn.vision import create_network, drawn
 from tandemlens.learn.weights import save_weights
 
@@ -313,8 +314,8 @@ def load_encoder(folder, bands, size):
     return encoder
 
 
-def new_encoder(form, settings, rng):
-    """The encoder that the settings name, not pretrained by the run.
+def new_encoder(form, settings, rng, paths, wanted):
+    """The encoder that the settings name, not pretrained by the run, with the zero and unit of its stamps.
 
     Parameters
     ----------
@@ -323,6 +324,8 @@ def new_encoder(form, settings, rng):
         Section ``encoder`` of the settings.
     rng : numpy.random.Generator
         Draws the weights, where none are given.
+    paths, wanted
+        Stamps that it learns from, as for `tandemlens.learn.stamps.band_statistics`.
 
     Returns
     -------
@@ -334,7 +337,9 @@ def new_encoder(form, settings, rng):
         As `create_encoder`.
     """
     weights = WeightFile(settings["file"], settings["sha256"]) if settings["weights"] == "file" else None
-    return create_encoder(settings["name"], len(form.bands), form.pixels, rng, weights)
+    encoder = create_encoder(settings["name"], len(form.bands), form.pixels, rng, weights)
+    encoder.scale_bands(*band_statistics(paths, wanted))
+    return encoder
 
 
 def _load(encoder, weights):

@@ -12,14 +12,14 @@ import pandas as pd
 from tandemlens.base.errors import InputError
 from tandemlens.learn.checkpoint import fingerprint
 from tandemlens.learn.classifier import pick_device
-from tandemlens.learn.encoders import WeightFile, create_encoder, save_encoder, save_reason
+from tandemlens.learn.encoders import new_encoder, save_encoder, save_reason
 from tandemlens.learn.galaxies import write_galaxies
 from tandemlens.learn.lens_pairs import LensPairs
 from tandemlens.learn.positives import Positives
 from tandemlens.learn.pretext import PretextSettings, create_pretext
 from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
 from tandemlens.learn.probe import probe, system_features
-from tandemlens.learn.stamps import band_statistics, stamp_blocks
+from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.stream import StampStream
 from tandemlens.survey.targets import field_groups
 
@@ -96,8 +96,7 @@ def pretrain(sample, folder, checkpoint, cfg, progress):
     wanted = pretraining_targets(sample.folds, sample.places, sample.search, cfg["radius_arcmin"], cfg["transductive"])
     paths = [*sample.train_paths, *sample.search_paths]
     _, form = stamp_blocks(paths, _PROBE_BATCH, wanted)
-    encoder = create_encoder(cfg["encoder"]["name"], len(form.bands), form.pixels, rng, _weights(cfg["encoder"]))
-    encoder.scale_bands(*band_statistics(paths, wanted))
+    encoder = new_encoder(form, cfg["encoder"], rng, paths, wanted)
     pretext = create_pretext(cfg["method"], encoder, _pick(PretextSettings, cfg), rng)
     facts = {name: cfg[name] for name in ("method", "transductive")} | {
         "bands": form.bands,
@@ -203,10 +202,6 @@ def _settings(cfg):
 
 def _pick(kind, cfg):
     return kind(**{field.name: cfg[field.name] for field in fields(kind)})
-
-
-def _weights(encoder):
-    return WeightFile(encoder["file"], encoder["sha256"]) if encoder["weights"] == "file" else None
 
 
 def _give_up(folder, reason, facts):

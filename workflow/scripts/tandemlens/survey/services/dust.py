@@ -4,19 +4,16 @@ The service tells two values: that of Schlegel, Finkbeiner & Davis (1998) and 0.
 (2011). The coefficients A/E(B-V) of either paper go with the first, whatever the header of its table says.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 from astropy.coordinates import SkyCoord
 
 from tandemlens.base.columns.dust import COLUMNS
 from tandemlens.base.errors import DataError
-from tandemlens.base.tables import write_table
-from tandemlens.survey.services.client import BadAnswer, Client, Request
-from tandemlens.survey.services.service import question
+from tandemlens.survey.services.client import BadAnswer, Request
+from tandemlens.survey.services.service import ask_targets, question
 
 HOST = "irsa.ipac.caltech.edu"
 _URL = f"https://{HOST}/cgi-bin/DUST/nph-dust"
@@ -45,14 +42,7 @@ def dust_shard(targets, settings, table_path, progress):
     dict of str
         File of an answer -> SHA-256.
     """
-    client = Client(settings)
-    records, rows = targets.to_dict("records"), []
-    with ThreadPoolExecutor(settings["connections"]) as pool:
-        for target, answer in zip(records, pool.map(lambda t: _row(client, t), records), strict=True):
-            rows.append({"target_id": target["target_id"], **answer})
-            progress(len(rows), len(records))
-    write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
-    return client.answers
+    return ask_targets(_row, targets, COLUMNS, settings, table_path, progress)
 
 
 def ask_ebv(client, target):

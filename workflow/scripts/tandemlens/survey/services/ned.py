@@ -6,7 +6,7 @@ from astropy.io.votable import parse
 
 from tandemlens.base.warning_filters import warning_filters
 from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.objects import with_separation
+from tandemlens.survey.services.objects import refuse_missing, with_separation
 from tandemlens.survey.services.service import question
 
 HOST = "ned.ipac.caltech.edu"
@@ -87,9 +87,7 @@ def read_ned(path, target, radius_arcsec):
     if not tables:
         return _nothing(tree)
     table = tables[0].to_table(use_names_over_ids=True)
-    missing = [name for name in _COLUMNS.values() if name not in table.colnames]
-    if missing:
-        raise BadAnswer(f"the answer has no column {', '.join(missing)}")
+    refuse_missing(table, _COLUMNS.values())
     frame = pd.DataFrame({ours: _plain(table[theirs]) for ours, theirs in _COLUMNS.items()})
     frame = with_separation(frame, target, radius_arcsec)
     frame = frame[frame["type"].isin(_TYPES)].reset_index(drop=True)

@@ -1,15 +1,14 @@
 """What NED and SIMBAD know around targets: the nearest cluster, group or lens, and how many lenses there are."""
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
-import pandas as pd
 from astropy.coordinates import SkyCoord
 
 from tandemlens.base.columns.crossmatch import OBJECTS
 from tandemlens.base.errors import DataError
-from tandemlens.base.tables import write_table
-from tandemlens.survey.services.client import BadAnswer, Client
+from tandemlens.survey.services.client import BadAnswer
+from tandemlens.survey.services.service import ask_targets
 
 #: objects may lie this far beyond the radius, for the digits of the answer, arcsec
 _ROUNDED = 1.0
@@ -37,14 +36,26 @@ def objects_shard(ask, targets, settings, radius_arcsec, table_path, progress):
     dict of str
         File of an answer -> SHA-256.
     """
-    client = Client(settings)
-    records, rows = targets.to_dict("records"), []
-    with ThreadPoolExecutor(settings["connections"]) as pool:
-        for target, row in zip(records, pool.map(lambda t: _row(ask, client, t, radius_arcsec), records), strict=True):
-            rows.append({"target_id": target["target_id"], **row})
-            progress(len(rows), len(records))
-    write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in OBJECTS]), OBJECTS)
-    return client.answers
+    row = partial(_row, ask, radius_arcsec)
+    return ask_targets(row, targets, OBJECTS, settings, table_path, progress)
+
+
+def refuse_missing(table, wanted):
+    """Refuse an answer without a column.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+    wanted : iterable of str
+
+    Raises
+    ------
+    BadAnswer
+        Naming the columns.
+    """
+    missing = [name for name in wanted if name not in table.colnames]
+    if missing:
+        raise BadAnswer(f"the answer has no column {', '.join(missing)}")
 
 
 def with_separation(found, target, radius_arcsec):
@@ -79,7 +90,7 @@ def with_separation(found, target, radius_arcsec):
     return found.sort_values(["separation", "name"], ignore_index=True)
 
 
-def _row(ask, client, target, radius_arcsec):
+def _row(ask, radius_arcsec, client, target):
     row = {"name": "", "type": "", "z": np.nan, "separation": np.nan, "lenses": -1, "status": "ok", "reason": ""}
     try:
         found = ask(client, target, radius_arcsec)

@@ -2,10 +2,14 @@
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+
+import pandas as pd
 
 from tandemlens.base.config import band_section
 from tandemlens.base.errors import DataError
+from tandemlens.base.tables import write_table
 from tandemlens.survey.cutouts import fetch_shard
 from tandemlens.survey.services.client import Client
 
@@ -82,6 +86,38 @@ def answer_facts(*answers):
     """
     total = sum(a.bytes for a in answers)
     return {"bytes": total, "sha256": answers[0].sha256, "tries": sum(a.tries for a in answers)}
+
+
+def ask_targets(row, targets, columns, settings, table_path, progress):
+    """Ask a service about every target and write what it said, one row a target.
+
+    Parameters
+    ----------
+    row : callable
+        ``row(client, target)``: what the table says of a target, but its name; it raises nothing.
+    targets : pandas.DataFrame
+        Column target_id, and what `row` looks at.
+    columns : list of Column
+        Of the table.
+    settings : dict
+        Section ``fetch`` of the settings.
+    table_path : str
+        Product.
+    progress : callable
+
+    Returns
+    -------
+    dict of str
+        File of an answer -> SHA-256.
+    """
+    client = Client(settings)
+    records, rows = targets.to_dict("records"), []
+    with ThreadPoolExecutor(settings["connections"]) as pool:
+        for target, said in zip(records, pool.map(lambda t: row(client, t), records), strict=True):
+            rows.append({"target_id": target["target_id"], **said})
+            progress(len(rows), len(records))
+    write_table(table_path, pd.DataFrame(rows, columns=[c.name for c in columns]), columns)
+    return client.answers
 
 
 def question(service, collection, product, band, target, size):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from pyvo.dal.tap import TAPResults
 
-from tandemlens.survey.services.client import BadAnswer, Request
-from tandemlens.survey.services.objects import with_separation
+from tandemlens.survey.services.client import Request
+from tandemlens.survey.services.objects import refuse_missing, with_separation
 from tandemlens.survey.services.service import question
 from tandemlens.survey.services.votables import read_votable
 
@@ -73,9 +73,7 @@ def read_simbad(path, target, radius_arcsec):
         If it is no answer, says an error, was cut short, or is for another place.
     """
     table = read_votable(path, TAPResults).to_table()
-    missing = [name for name in _COLUMNS.values() if name not in table.colnames]
-    if missing:
-        raise BadAnswer(f"the answer has no column {', '.join(missing)}")
+    refuse_missing(table, _COLUMNS.values())
     frame = pd.DataFrame({ours: table[theirs].tolist() for ours, theirs in _COLUMNS.items()}).astype({"type": str})
     frame["z"] = frame["z"].astype(float).where(frame["z"].notna(), np.nan)
     frame = with_separation(frame, target, radius_arcsec)
