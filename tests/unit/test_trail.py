@@ -21,7 +21,7 @@ from tandemlens.base.sidecar import (
     write_sidecar,
 )
 from tandemlens.catalogue.trail import find_row, places_of, row_lineage, tell_trail
-from tandemlens.catalogue.verify import verify_lineage, verify_run
+from tandemlens.catalogue.verify import verify_lineage, verify_row, verify_run
 
 
 @pytest.fixture
@@ -232,6 +232,13 @@ def test_only_the_trail_of_a_row_is_checked_where_it_is_asked(run):
     flip("cache/b.fits")
     own, _ = row_lineage(find_row(PLACES, "a"), PLACES)
     assert verify_lineage(own) == (12, [])
+
+
+@pytest.mark.parametrize("table", ["results/catalogue/candidates.parquet", f"{ROAD}/hp8_00001/fetch.parquet"])
+@pytest.mark.parametrize("spoil", [flip, lambda path: Path(path).write_bytes(b"no table")])
+def test_a_damaged_table_on_the_way_to_the_row_is_named(run, table, spoil):
+    spoil(table)
+    assert [line.split(": ")[0] for line in verify_row("a", PLACES)[1]] == [table]
 
 
 def test_an_unfinished_run_is_not_checked(run):

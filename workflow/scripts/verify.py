@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from tandemlens.base.errors import TandemlensError
-from tandemlens.catalogue.trail import find_row, places_of, row_lineage
-from tandemlens.catalogue.verify import verify_lineage, verify_run
+from tandemlens.catalogue.trail import places_of
+from tandemlens.catalogue.verify import verify_row, verify_run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -14,10 +14,7 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     try:
         places = places_of(asked.configfile)
-        if asked.target:
-            n, faults = verify_lineage(row_lineage(find_row(places, asked.target), places)[0])
-        else:
-            n, faults = verify_run(places)
+        n, faults = verify_row(asked.target, places) if asked.target else verify_run(places)
     except TandemlensError as error:
         sys.exit(f"tandemlens verify: {error}")
     if faults:

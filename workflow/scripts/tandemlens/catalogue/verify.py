@@ -6,6 +6,7 @@ from pathlib import Path
 from tandemlens.base.errors import InputError
 from tandemlens.base.lineage import trace_back
 from tandemlens.base.sidecar import digest_of, digest_of_files, files_of, sidecar_of
+from tandemlens.catalogue.trail import find_row, row_lineage
 
 
 def verify_run(places):
@@ -30,6 +31,38 @@ def verify_run(places):
     if not sidecar_of(places.crate).is_file():
         raise InputError(f"there is no {places.crate} with its sidecar, so the run is not finished; run it to its end")
     return verify_lineage(trace_back([places.crate], places, siblings=True))
+
+
+def verify_row(target, places):
+    """Recompute the digests of the files of the trail of one row.
+
+    The way from a row to its files is read from tables of the run; where one of these is damaged, all that the
+    catalogue was made from is looked at instead.
+
+    Parameters
+    ----------
+    target : str
+        As for `tandemlens.catalogue.trail.find_row`.
+    places : tandemlens.base.lineage.Places
+
+    Returns
+    -------
+    n, faults
+        As of `verify_run`.
+
+    Raises
+    ------
+    InputError
+        If there is no catalogue or no such row.
+    """
+    whole = trace_back([places.catalogue], places)
+    if Path(places.catalogue).is_file() and digest_of(places.catalogue) != whole.digests.get(places.catalogue):
+        return verify_lineage(whole)
+    row = find_row(places, target)
+    try:
+        return verify_lineage(row_lineage(row, places)[0])
+    except (OSError, ValueError):
+        return verify_lineage(whole)
 
 
 def verify_lineage(lineage):
