@@ -8,6 +8,7 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from tandemlens.base.columns.scores import FUSED
 from tandemlens.base.config import load_schema, load_survey, validate_settings
 from tandemlens.base.digest import code_digest
 from tandemlens.base.errors import TandemlensError
@@ -57,7 +58,7 @@ try:
         for name, settings in SETTINGS["samples"].items():
             check_sample(name, settings, SURVEY_NAME, SURVEY, BANDS, SEDS)
     HEADS = [read_declaration(name, SCRIPTS) for name in SETTINGS["heads"]]
-    check_heads(HEADS, BANDS)
+    check_heads(HEADS, BANDS, SETTINGS)
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
@@ -397,6 +398,12 @@ def pretrain_files():
 
 def painted_systems(sample):
     return per_shard("systems.parquet", sample) if sample in SIMULATED else []
+
+
+def shown_heads():
+    """Columns that the catalogue shows of every head, and of the fusion."""
+    tables = {h.name: h.table for h in HEADS} | ({"fused": FUSED} if LEARNS else {})
+    return {name: [c.name for c in table[1:]] for name, table in tables.items()}
 
 
 def card_heads():

@@ -54,7 +54,7 @@ rule figures:
     params:
         code=code("figures"),
         cfg={
-            "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+            "heads": shown_heads(),
             "stems": STEMS,
             "examples": SETTINGS["report"]["examples"],
             "stamp_arcsec": SETTINGS["report"]["stamp_arcsec"],
@@ -112,7 +112,7 @@ rule report:
             "pixel_scale": SURVEY["pixel_scale"],
             "survey": SURVEY_NAME,
             "release": release_of("search"),
-            "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+            "heads": shown_heads(),
             "bands": BANDS,
             **band_facts("wavelength", "width", "filter"),
             "figures": FIGURES,

@@ -48,7 +48,8 @@ def load_schema(path):
     Parameters
     ----------
     path : str or Path
-        For example ``config/schemas/config.schema.yaml``; a ``$ref`` names a file beside it.
+        For example ``config/schemas/config.schema.yaml``; a ``$ref`` names a file beside it, and ``$each: folder/*``
+        among properties gives one to every file there, by the name before its first point.
 
     Returns
     -------
@@ -139,7 +140,13 @@ def _inline(schema, folder):
         return schema
     if "$ref" in schema:
         return _inline(load_yaml(folder / schema["$ref"]), folder)
-    return {key: _inline(part, folder) for key, part in schema.items()}
+    inlined = {}
+    for key, part in schema.items():
+        if key == "$each":
+            inlined |= {path.name.split(".")[0]: load_schema(path) for path in sorted(folder.glob(part))}
+        else:
+            inlined[key] = _inline(part, folder)
+    return inlined
 
 
 def _fill(value, schema):

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandemlens.base.atomic import atomic_path
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 
 _ARROW = {
@@ -74,6 +75,25 @@ def read_table(path, columns=None, filters=None):
     pandas.DataFrame
     """
     return pq.read_table(path, columns=columns, filters=filters).to_pandas()
+
+
+def read_columns(path):
+    """Columns of a table written by `write_table`, without their ranges.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    list of Column
+    """
+    dtypes = {kind: name for name, kind in _ARROW.items()}
+    columns = []
+    for field in pq.read_schema(path):
+        facts = {k: field.metadata[k.encode()].decode() for k in ("unit", "description", "ucd")}
+        columns.append(Column(field.name, dtypes[field.type], **facts))
+    return columns
 
 
 def read_meta(path):

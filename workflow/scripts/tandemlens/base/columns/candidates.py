@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tandemlens.base.columns import crossmatch, features, match, scores, targets
+from tandemlens.base.columns import crossmatch, features, match, targets
 from tandemlens.base.columns.grades import GRADED
 from tandemlens.base.columns.registry import Column, expand
 
@@ -113,8 +113,8 @@ def columns(heads, bands, lenscat=False, catalogues=(), services=(), graded=Fals
 
     Parameters
     ----------
-    heads : list of str
-        Names of the heads, and fused where they are.
+    heads : dict of list of Column
+        Head -> columns of its table of scores; fused among them where the heads are.
     bands : sequence of str
     lenscat, catalogues, services
         What it was crossmatched with (`tandemlens.base.columns.crossmatch.columns`).
@@ -125,7 +125,7 @@ def columns(heads, bands, lenscat=False, catalogues=(), services=(), graded=Fals
     -------
     list of Column
     """
-    shown = [c for head in heads for c in _chosen(scores.OF[head], [c.name for c in scores.OF[head][1:]])]
+    shown = [c for table in heads.values() for c in _chosen(table, [c.name for c in table[1:]])]
     known = crossmatch.columns(lenscat, catalogues, services)
     listed = LISTED if "fused" in heads else []
     grades = GRADED if graded else []

@@ -33,6 +33,10 @@ class Column:
     ucd: str = ""
 
 
+#: first column of every table with one row per target
+TARGET = Column("target_id", "str", "", "target")
+
+
 def adjacent_pairs(bands):
     """Names of the colours between neighbouring bands.
 
