@@ -40,6 +40,11 @@ class Tree:
         self.said = done.stdout + done.stderr
         return done
 
+    def python(self, script):
+        """Run a script of the tree."""
+        env = {**self.environment(), "PYTHONPATH": "workflow/scripts"}
+        subprocess.run([sys.executable, script], cwd=self.folder, env=env, check=True)
+
     def start(self, log):
         """Begin the small run in a session of its own."""
         options = {"cwd": self.folder, "env": self.environment(), "start_new_session": True}
@@ -79,10 +84,13 @@ class Tree:
         with open(self.folder / path, "a") as handle:
             handle.write(text)
 
+    def settings(self):
+        """Settings of the small run."""
+        return yaml.safe_load((self.folder / "small.yaml").read_text())
+
     def configure(self, **sections):
         """Set sections of the small run."""
-        settings = yaml.safe_load((self.folder / "small.yaml").read_text())
-        (self.folder / "small.yaml").write_text(yaml.safe_dump({**settings, **sections}))
+        (self.folder / "small.yaml").write_text(yaml.safe_dump({**self.settings(), **sections}))
 
     def copy(self, folder):
         """The tree elsewhere, times of files kept."""

@@ -70,6 +70,10 @@ def test_a_head_that_there_is_not_is_refused(name):
             "DECLARATION in odd.py: .*'score'.*; give literals and columns alone",
         ),
         (
+            "DECLARATION = Declaration(name='odd', score='even', MORE)",
+            "DECLARATION in odd.py: its columns odd lack its score even; add it",
+        ),
+        (
             "DECLARATION = Declaration(name='even', score='odd', MORE)",
             "DECLARATION in odd.py names even and asks for what there is; a head has the name of its file",
         ),

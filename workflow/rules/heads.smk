@@ -33,7 +33,7 @@ for head in HEADS:
             f"score_{head.name}"
         input:
             **scores_by(head),
-            model=f"{RESULTS}/models/{head.name}",
+            model=model_of(head.name),
         output:
             f"{ROAD}/{{shard}}/scores/{head.name}.parquet",
         log:

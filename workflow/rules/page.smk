@@ -1,6 +1,6 @@
-# figures of the overview; those of the evaluation need a training sample
+# figures of the overview; those of the evaluation need systems of known truth
 FIGURES = ["scores", "sky"]
-if LEARNS:
+if JUDGED:
     FIGURES += ["classes", "roc", "contrast", "reliability"]
     FIGURES += [f"completeness_{name}" for name in ("theta_e", "magnitude", "seeing")]
 STEMS = {name: f"{RESULTS}/report/figures/{name}" for name in FIGURES}
@@ -21,10 +21,10 @@ rule figures:
                 "metrics": rules.evaluate.output.metrics,
                 "completeness": rules.evaluate.output.completeness,
                 "reliability": rules.evaluate.output.reliability,
-                "systems": per_shard("systems.parquet", "train"),
-                "matched": per_shard("matched.h5", "train"),
+                "systems": per_shard("systems.parquet", JUDGED),
+                "matched": per_shard("matched.h5", JUDGED),
             }
-            if LEARNS
+            if JUDGED
             else {}
         ),
         catalogue=f"{RESULTS}/catalogue/candidates.parquet",
@@ -77,7 +77,7 @@ rule report:
         known_segments=known_shards("segments.parquet"),
         known_photometry=known_shards("photometry.parquet"),
         figures=rules.figures.output.svg,
-        metrics=rules.evaluate.output.metrics if LEARNS else [],
+        metrics=rules.evaluate.output.metrics if JUDGED else [],
         ablation=(
             f"{RESULTS}/evaluation/ablation.parquet"
             if LEARNS and SETTINGS["ablation"]["run"]
@@ -116,7 +116,7 @@ rule report:
             "bands": BANDS,
             **band_facts("wavelength", "width", "filter"),
             "figures": FIGURES,
-            "links": ["evaluation"] * LEARNS + ["simulation"] * bool(SIMULATED),
+            "links": ["evaluation"] * bool(JUDGED) + ["simulation"] * bool(SIMULATED),
             "benchmarks": f"{RESULTS}/benchmarks",
         },
     script:

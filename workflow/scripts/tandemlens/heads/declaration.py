@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandemlens.base.columns.registry import TARGET, Column
-from tandemlens.base.errors import SettingsError
+from tandemlens.base.errors import InputError, SettingsError
+from tandemlens.base.sidecar import read_sidecar
 
 #: products of the whole run, of a shard and of the survey that a head may ask for -> file
 RUN_PRODUCTS = {
@@ -192,3 +193,40 @@ def check_heads(heads, bands, settings):
         raise SettingsError(f"config.heads names {', '.join(sorted(twice))} twice; once is enough")
     if "colour" not in {h.name for h in heads}:
         raise SettingsError("config.heads lacks colour; every run has it: it needs no training sample")
+
+
+def check_models(folder, heads, bands, learns):
+    """Refuse models of another run that cannot score the targets of this one.
+
+    Parameters
+    ----------
+    folder : str
+        Results of the other run.
+    heads : list of Declaration
+        Of this run.
+    bands : list of str
+    learns : bool
+        Whether this run has a training sample of its own.
+
+    Raises
+    ------
+    SettingsError
+    """
+    where = f"config.models: {folder}"
+    if learns:
+        raise SettingsError(f"{where} has the models and samples.train asks for others; leave one of the two out")
+    trained = {head.name for head in heads if head.trained}
+    try:
+        fused = read_sidecar(f"{folder}/models/fusion")["settings"]["heads"]
+        fitted = {name: read_sidecar(f"{folder}/models/{name}")["settings"]["bands"] for name in sorted(trained)}
+    except InputError as error:
+        raise SettingsError(f"{where}: {error}, or name in heads only what that run has trained") from error
+    lacking = [name for name in fused if name not in {head.name for head in heads}]
+    if lacking:
+        raise SettingsError(f"{where}: its fusion rests on {', '.join(lacking)} too; name them in heads")
+    for name, its in fitted.items():
+        if its != bands:
+            raise SettingsError(
+                f"{where}: its head {name} was fitted with the bands {' '.join(its)}, the run has {' '.join(bands)}; "
+                "take the same, by the same names, in samples.search.bands"
+            )
