@@ -14,8 +14,9 @@ from tandemlens.base.errors import DataError, SettingsError
 from tandemlens.base.tables import read_table
 from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.plan import load_plan
+from tandemlens.survey.remote import at_hand
 from tandemlens.survey.services.client import BadAnswer
-from tandemlens.survey.services.vizier import _TABLE_ID, _TableCheck, at_hand
+from tandemlens.survey.services.vizier import _TABLE_ID, _TableCheck
 from tandemlens.survey.targets import clean_targets
 
 KNOWN = load_yaml(ROOT / "resources/catalogues.yaml")

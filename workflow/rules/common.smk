@@ -29,7 +29,7 @@ from tandemlens.heads.declaration import (
 from tandemlens.sky.check import check_sample
 from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
-from tandemlens.survey.services.vizier import at_hand, is_remote
+from tandemlens.survey.remote import at_hand, is_remote
 
 if workflow.is_main_process:
     drop_stale_locks()
