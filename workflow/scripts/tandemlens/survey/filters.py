@@ -69,8 +69,8 @@ def _named(name):
     # tables of speclite as they are: its module takes a second to import, at the start of every run and of most jobs
     text = (_FOLDER / f"{name}.ecsv").read_text(encoding="utf-8")
     unit = re.search(r"name: wavelength, unit: (\w+)", text).group(1)
-    rows = [line for line in text.splitlines() if line[:1].isdigit()]
-    wavelength, response = np.loadtxt(rows).T
+    rows = [line for line in text.splitlines() if not line.startswith("#")]
+    wavelength, response = np.loadtxt(rows, skiprows=1).T
     wavelength *= _ANGSTROM[unit]
     used = np.flatnonzero(response > _LEAST_RESPONSE * response.max())
     # the neighbours keep the slopes down to nothing of coarsely sampled curves
