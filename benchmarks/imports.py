@@ -52,9 +52,7 @@ def shares(code):
 
 def main():
     empty = cpu_seconds("")
-    print(
-        f"CPU seconds of the imports of every script, Python {sys.version.split()[0]}; nothing at all takes {empty:.2f}."
-    )
+    print(f"CPU seconds of the imports of every script, Python {sys.version.split()[0]}; nothing: {empty:.2f}.")
     print("\n| script | CPU s | modules of ours | packages above 0.1 s |\n|---|---|---|---|")
     scripts = [p for pattern in ("*.py", "heads/*.py", "sources/*.py") for p in sorted(SCRIPTS.glob(pattern))]
     for script in scripts:
