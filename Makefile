@@ -67,6 +67,9 @@ slurm: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/mypy
+	$(VENV)/bin/snakemake --lint
 	$(VENV)/bin/lint-imports
 
 clean:

@@ -489,6 +489,12 @@ def simulated_shards(name):
     return [path for sample in SIMULATED for path in per_shard(name, sample)]
 
 
+def known_shards(name):
+    """A product of all systems of known answer, from which calibration cases of graders are drawn."""
+    known = [sample for sample in SIMULATED if sample != "search"]
+    return [path for sample in known for path in per_shard(name, sample)]
+
+
 wildcard_constraints:
     shard=r"hp\d+_\d+",
     head=r"[a-z]+",

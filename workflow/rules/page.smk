@@ -4,12 +4,6 @@ if JUDGED:
     FIGURES += ["classes", "roc", "contrast", "reliability"]
     FIGURES += [f"completeness_{name}" for name in ("theta_e", "magnitude", "seeing")]
 STEMS = {name: f"{RESULTS}/report/figures/{name}" for name in FIGURES}
-# systems of known answer, from which calibration cases of graders are drawn
-KNOWN = [name for name in SIMULATED if name != "search"]
-
-
-def known_shards(name):
-    return [path for sample in KNOWN for path in per_shard(name, sample)]
 
 
 rule figures:

@@ -15,6 +15,7 @@ with job(snakemake):
     tables = {name: list(given.get(name)) for name in columns}
 
     def road(features, tables):
+        """A training sample with the scores that these features led to."""
         table = training_table(given.folds, list(given.get("systems")), list(features))
         return Road(table, head_scores(table["target_id"], tables, columns))
 

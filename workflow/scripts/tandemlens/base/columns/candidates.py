@@ -1,5 +1,6 @@
 """Columns of `candidates.parquet`: one row per row of the user's catalogue, ranked."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tandemlens.base.columns import crossmatch, features, match, targets
@@ -76,7 +77,7 @@ IDENTITY = [
 ]
 
 
-def _chosen(columns, names):
+def _chosen(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
     by_name = {c.name: c for c in columns}
     # Targets that left the road early have no value: whole numbers become floats with NaN.
     return [replace(by_name[n], dtype="float64" if by_name[n].dtype == "int32" else by_name[n].dtype) for n in names]
@@ -108,7 +109,14 @@ _TANDEM = [
 ]
 
 
-def columns(heads, bands, lenscat=False, catalogues=(), services=(), graded=False):
+def columns(
+    heads: dict[str, list[Column]],
+    bands: Sequence[str],
+    lenscat: bool = False,
+    catalogues: Sequence[str] = (),
+    services: Sequence[str] = (),
+    graded: bool = False,
+) -> list[Column]:
     """Columns of the catalogue of a run.
 
     Parameters

@@ -27,6 +27,7 @@ from tandemlens.base.columns import (
     targets,
     truth,
 )
+from tandemlens.base.columns.registry import Column
 
 _SHARD = "{survey}/{sample}/{shard}"
 
@@ -47,10 +48,10 @@ class Product:
 
     files: str
     row: str
-    columns: list
+    columns: list[Column]
 
 
-def products(heads):
+def products(heads: dict[str, list[Column]]) -> list[Product]:
     """Every table.
 
     Parameters
