@@ -5,7 +5,7 @@ import pandas as pd
 from tandemlens.base.columns.evaluation import ABLATION
 from tandemlens.base.job import job
 from tandemlens.base.tables import write_table
-from tandemlens.catalogue.ablation import DEEP, JOINT, UNMATCHED, Road, ablation_table
+from tandemlens.catalogue.ablation import DEEP, UNMATCHED, Road, ablation_table
 from tandemlens.learn.fuse import Fusion, head_scores
 from tandemlens.learn.sample import training_table
 
@@ -27,8 +27,6 @@ with job(snakemake):
         whole = {head: paths for head, paths in other.items() if len(paths) == len(given.features) > 0}
         if whole:
             roads[name] = road(given.features, {**tables, **whole})
-    if "mil" in tables and len(given.joint_mil) == len(given.features):
-        roads[JOINT] = road(given.features, {**tables, "mil": list(given.joint_mil)})
     table = ablation_table(
         roads,
         {name: kind for name, (_, kind) in cfg["heads"].items()},
