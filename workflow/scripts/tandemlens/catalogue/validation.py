@@ -63,8 +63,8 @@ def _tables(kind, folder):
     test = held_out[held_out["role"] == "test"]
     n, n_pos, n_groups = len(test), int(test["label"].sum()), test["group"].nunique()
     lines = [
-        f"{kind.capitalize()} systems: {n}, {n_pos} of them tandems, in {n_groups} groups of sky; 95 per cent intervals "
-        "by bootstrap over groups."
+        f"{kind.capitalize()} systems: {n}, {n_pos} of them tandems, in {n_groups} groups of sky; 95 per cent "
+        "intervals by bootstrap over groups."
     ]
     parts = dict(list(metrics.groupby("part")))
     for part, heading in (("overall", "all tandems"), ("regime", "tandems that experts recover")):
