@@ -66,9 +66,9 @@ class Tree:
         """The catalogue as bytes."""
         return (self.folder / "results/catalogue/candidates.csv").read_bytes()
 
-    def stale(self):
+    def stale(self, *arguments):
         """Rule -> number of jobs that a run would do now."""
-        said = self.snakemake("--dry-run")
+        said = self.snakemake("--dry-run", *arguments)
         table = re.search(r"^job +count\n-.*\n((?:\S+ +\d+\n)+)", said, re.MULTILINE)
         counts = dict(line.split() for line in table.group(1).splitlines()) if table else {}
         return {rule: int(n) for rule, n in counts.items() if rule not in ("total", "all")}

@@ -17,6 +17,13 @@ def names(requirements):
     return {re.match(r"[\w-]+", text).group().lower() for text in requirements}
 
 
+def test_the_version_is_one():
+    """That of pyproject.toml; the citation and the newest entry of the changes follow it."""
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.M).group(1)
+    newest = re.search(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.M).group(1)
+    assert cited == newest == PROJECT["version"]
+
+
 def test_every_dependency_has_a_reason_and_no_reason_is_left_over():
     told = re.findall(r"^\| ([\w-]+) \| (.+) \|$", (ROOT / "docs/dependencies.md").read_text(), re.M)
     wanted = names(PROJECT["dependencies"]).union(*map(names, PROJECT["optional-dependencies"].values()))

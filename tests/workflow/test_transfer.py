@@ -51,18 +51,17 @@ def test_a_run_without_models_is_refused(tmp_path):
         check_models(tmp_path, HEADS, ["g", "r"], False)
 
 
-def test_a_run_takes_trained_heads_and_their_fusion_from_another(tree):
-    small = tree.settings()
-    samples = {"search": small["samples"]["search"], "known": small["samples"]["train"]}
-    tree.configure(results="results-other", models="results", samples=samples)
-    said = tree.snakemake("--dry-run")
-    rules = tree.stale()
+def test_the_example_takes_trained_heads_and_their_fusion_from_another_run(tree):
+    example = "config/examples/transfer.yaml"
+    tree.edit(example, "[g, r, i, z]", "[g, r, i]")
+    said = tree.snakemake("--dry-run", "--configfile", example)
+    rules = tree.stale("--configfile", example)
     assert not {"fit_classic", "fuse", "folds", "pretrain"} & set(rules)
     assert {"fit_colour", "score_classic", "score_fused", "transfer", "evaluate", "evaluation_page"} <= set(rules)
     jobs = dict(re.findall(r"^rule (\w+):\n((?: .+\n)+)", said, re.MULTILINE))
     assert "results/models/classic" in jobs["score_classic"]
     assert "results/models/fusion" in jobs["score_fused"]
-    assert "results-other/models/colour" in jobs["score_colour"]
+    assert "results-transfer/models/colour" in jobs["score_colour"]
     assert "known" in jobs["transfer"]
 
 
