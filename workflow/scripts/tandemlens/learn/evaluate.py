@@ -147,7 +147,17 @@ def counts_refusal(held_out):
 
 
 def scored(scores):
-    """Heads with a score of any test system, list of str."""
+    """Heads with a score of any test system.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        As from `on_test`.
+
+    Returns
+    -------
+    list of str
+    """
     return [head for head in scores if np.isfinite(scores[head]).any()]
 
 
