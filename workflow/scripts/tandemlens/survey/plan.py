@@ -65,7 +65,7 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     started, path = time.time(), Path(path)
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
-        return _shards(json.loads(cache.read_text()))
+        return _shards(json.loads(cache.read_text())["shards"])
     settings = at_hand(settings, fetch)
     clusters = [at_hand(_plain(name), fetch) for name in settings.get("lens_clusters", ())]
     asked = {**settings, "twins": list(classes), "tandems": tandems}
@@ -74,16 +74,14 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     if cache.is_file() and path.is_file() and sidecar_of(path).is_file():
         stored = json.loads(cache.read_text())
         if stored["key"] == key:
-            return _shards(stored)
-    # takes a second to import, and is needed only where the targets have changed
-    from tandemlens.survey.target_list import cleaned_list, write_list
-    from tandemlens.survey.targets import shard_digests, shard_sizes
+            return _shards(stored["shards"])
+    # takes long to import, and mostly the cache has it all
+    from tandemlens.survey.planning import plan_targets, write_targets
 
-    frame, dropped = cleaned_list(settings, clusters, tandems, classes)
-    sizes = shard_sizes(frame)
-    shards = {name: Shard(digest, sizes[name]) for name, digest in shard_digests(frame).items()}
+    frame, dropped, facts_of_shards = plan_targets(settings, clusters, classes, tandems)
+    shards = _shards(facts_of_shards)
     if write:
-        write_list(path, frame, dropped)
+        write_targets(path, frame, dropped)
         facts = job_facts("plan", started, [path], {str(file): sha256(file) for file in files}, None, code, asked)
         write_sidecar(path, facts)
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
@@ -91,7 +89,7 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
 
 
 def _shards(stored):
-    return {name: Shard(*facts) for name, facts in stored["shards"].items()}
+    return {name: Shard(*facts) for name, facts in stored.items()}
 
 
 def _plain(catalogue):

@@ -1,6 +1,6 @@
-"""Catalogues of the settings that are no files: which they are, and a file in their place.
+"""Catalogues that lie elsewhere than on this machine.
 
-What asks for them takes long to import; every start of a run comes by here, and most ask nobody.
+Every process of Snakemake reads this, so that what asks for them, which takes long to import, is imported when asked.
 """
 
 SCHEME = "vizier:"
@@ -20,7 +20,7 @@ def is_remote(catalogue):
     return str(catalogue).startswith(SCHEME)
 
 
-def at_hand(section, fetch, known=None):
+def at_hand(section, fetch):
     """Settings that name a catalogue, with a file in the place of a table of VizieR.
 
     Parameters
@@ -30,8 +30,6 @@ def at_hand(section, fetch, known=None):
         columns (they go over those of the name), format.
     fetch : dict
         Section ``fetch`` of the settings.
-    known : dict, optional
-        In the place of ``resources/catalogues.yaml``.
 
     Returns
     -------
@@ -45,6 +43,6 @@ def at_hand(section, fetch, known=None):
     """
     if not is_remote(section["catalogue"]):
         return section
-    from tandemlens.survey.services.vizier import fetched
+    from tandemlens.survey.services.vizier import table_file
 
-    return fetched(section, fetch, known)
+    return table_file(section, fetch)

@@ -24,8 +24,28 @@ _DEFAULT_ROWS = 50
 _SHOWN = 80
 
 
-def fetched(section, fetch, known=None):
-    """Settings with a file in the place of a table of VizieR; see `tandemlens.survey.remote.at_hand`."""
+def table_file(section, fetch, known=None):
+    """Settings that name a table of VizieR, with a file of it in its place.
+
+    Parameters
+    ----------
+    section : dict
+        Keys catalogue (``vizier:`` and a name of ``resources/catalogues.yaml`` or the id of a table), columns (they go
+        over those of the name), format.
+    fetch : dict
+        Section ``fetch`` of the settings.
+    known : dict, optional
+        In the place of ``resources/catalogues.yaml``.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    SettingsError
+        If the table is unknown, or VizieR does not give it.
+    """
     entry = _entry(section["catalogue"].removeprefix(SCHEME), load_yaml(_KNOWN) if known is None else known)
     columns = {**_PLACES, **entry.get("columns", {}), **section["columns"]}
     try:

@@ -1,4 +1,4 @@
-"""The cleaned target list of a sample, from the catalogue that its settings name."""
+"""Targets of a sample, read and cleaned, and the shards that they fall in."""
 
 import logging
 
@@ -9,31 +9,33 @@ from tandemlens.base.tables import write_table
 from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.lenscat import read_lenscat
 from tandemlens.survey.tandems import find_tandems
-from tandemlens.survey.targets import add_twins, clean_targets
+from tandemlens.survey.targets import add_twins, clean_targets, shard_digests, shard_sizes
 
 log = logging.getLogger("tandemlens")
 
 
-def cleaned_list(settings, clusters, tandems, classes):
-    """Targets of a sample.
+def plan_targets(settings, clusters, classes=(), tandems=None):
+    """Cleaned targets of a sample.
 
     Parameters
     ----------
     settings : dict
         The `targets` section of a sample, its catalogue a file.
     clusters : list of dict
-        Catalogues of clusters, for lists of lenses.
-    tandems : dict or None
-        Section ``tandems`` of the settings: only targets with a cluster behind are kept.
+        Catalogues of clusters that a list of lenses is held against, as sections of their own.
     classes : sequence of str
         Classes of the twins that every target gets; none leaves one row a target.
+    tandems : dict, optional
+        Section ``tandems`` of the settings: only targets with a cluster behind are kept.
 
     Returns
     -------
-    frame : pandas.DataFrame
-        Columns of `tandemlens.base.columns.targets`.
-    dropped : pandas.DataFrame or None
-        What was left out of a list of lenses, and why.
+    pandas.DataFrame
+        One row a target and class.
+    pandas.DataFrame or None
+        What was left out of a list of lenses, and why; None where the catalogue is no such list.
+    dict
+        shard -> digest and number of its rows with status ok.
 
     Raises
     ------
@@ -52,17 +54,20 @@ def cleaned_list(settings, clusters, tandems, classes):
                 "targets.tandems_only is for catalogues of clusters, and lenscat lists lenses; drop one"
             )
         frame = _with_tandems(frame, settings["catalogue"], tandems)
-    return add_twins(frame, classes), dropped
+    frame = add_twins(frame, classes)
+    sizes = shard_sizes(frame)
+    return frame, dropped, {name: (digest, sizes[name]) for name, digest in shard_digests(frame).items()}
 
 
-def write_list(path, frame, dropped):
-    """Write a target list, and beside it what was left out, ``.dropped.csv``.
+def write_targets(path, frame, dropped):
+    """Write the targets, and what was left out of a list of lenses beside them.
 
     Parameters
     ----------
-    path : Path
-    frame, dropped
-        Of `cleaned_list`.
+    path : pathlib.Path
+        Parquet; what was left out goes to its ``.dropped.csv`` neighbour.
+    frame, dropped : pandas.DataFrame
+        From `plan_targets`.
     """
     write_table(path, frame, COLUMNS)
     if dropped is not None:
