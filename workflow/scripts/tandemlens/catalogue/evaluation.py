@@ -57,6 +57,7 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
     test, scores = on_test(held_out, read_table(paths["scores"]))
     tables = {name: read_table(paths[name]) for name in TABLES}
     reasons = {name: read_meta(paths[name])["reason"] for name in TABLES}
+    fusion = json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))
     page = page_template(template_path).render(
         roles=_roles(held_out),
         others=test.loc[~test["label"], "class"].value_counts().to_dict(),
@@ -70,7 +71,8 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
         reasons=reasons,
         expert={"snr": EXPERT_SNR, "radius": EXPERT_RADIUS, "n": int((is_expert(test) & test["label"]).sum())},
         fusion=_rows(Path(paths["fusion"]) / "report.parquet", _FUSION),
-        unfused=json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))["reason"],
+        unfused=fusion["reason"],
+        prior=fusion.get("prior"),
         ablation=ablation_rows(paths["ablation"]) if paths.get("ablation") else [],
         trainings=list(_trainings(paths.get("trained", []))),
         columns={"fusion": _FUSION, "ablation": ABLATION_SHOWN},
