@@ -6,6 +6,7 @@
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
+# make validation PART="simulated mock" TABLES=<folder> writes tables of an evaluation into docs/validation.md
 # make trace  prints what TARGET (target_id, name or rank) was made from, back to the answers of services
 # make verify recomputes the digest of every file of the run, or of what TARGET was made from
 CONFIG ?= config/config.yaml
@@ -20,7 +21,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz faults slurm lint why trace verify manual clean
+.PHONY: setup run demo-fetch test fuzz faults slurm lint why trace verify manual validation clean
 
 setup: $(VENV)/.complete
 
@@ -49,6 +50,9 @@ trace: setup
 verify: setup
 	@$(VENV)/bin/python workflow/scripts/verify.py --configfile $(CONFIG) $(if $(TARGET),"$(TARGET)")
 
+validation: setup
+	$(VENV)/bin/python workflow/scripts/validation.py $(PART) "$(TABLES)"
+
 manual: setup
 	$(VENV)/bin/python workflow/scripts/manual.py
 
@@ -67,6 +71,9 @@ slurm: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/mypy
+	$(VENV)/bin/snakemake --lint
 	$(VENV)/bin/lint-imports
 
 clean:

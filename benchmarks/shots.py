@@ -102,7 +102,7 @@ def attend(frozen, labels, rows, seed, epochs=40):
 
 def embed(frozen, known, seed):
     """An embedding that was trained through episodes of every class but tandems."""
-    cfg, rng = settings("proto"), np.random.default_rng(seed)
+    cfg, rng = settings("heads/proto"), np.random.default_rng(seed)
     held = known["class"].isin(["spiral_ring_merger"]).to_numpy()
     train = (known["role"] == "train").to_numpy() & ~held & (known["class"] != "tandem").to_numpy()
     names = []

@@ -19,7 +19,6 @@ from tandemlens.base.wcs import tangent_wcs
 from tandemlens.catalogue.ablation import (
     BEHIND,
     COLOUR,
-    JOINT,
     METRICS,
     SEQUENCE,
     UNMATCHED,
@@ -48,7 +47,7 @@ def settings(name, **given):
 
 
 CFG = {
-    "classic": settings("classic", rounds=100, patience=20, learning_rate=0.2, trials=0),
+    "classic": settings("heads/classic", rounds=100, patience=20, learning_rate=0.2, trials=0),
     "calibration": "platt",
     "bands": BANDS,
     "seed": 3,
@@ -139,7 +138,7 @@ def test_the_same_seed_gives_the_same_table_and_an_absent_ingredient_is_told(tab
     pd.testing.assert_frame_equal(again[~matching], table[~matching])
     for component, said in (
         ("PSF matching", "give the results folder of a run of the same samples and seed with match.common_psf false"),
-        ("joint loss of mil", "head mil has no score for any system of the role fuse: the run is without it"),
+        ("joint loss of mil", "no head of the run looks at stamps and has scores (setting heads: mil, proto)"),
         ("head trend", "head trend has no score for any system of the role fuse: the run is without it"),
     ):
         for metric in METRICS:
@@ -153,13 +152,14 @@ def test_the_joint_loss_is_the_scores_of_another_run():
     main, kinds = road(), {**KINDS, "mil": "real"}
     label, rng = main.table["label"].to_numpy(), np.random.default_rng(5)
     main.scores["mil"] = rng.normal(size=len(label))
+    name = "joint loss of mil"
     joint = Road(main.table, main.scores.assign(mil=main.scores["mil"] + 3 * label))
     plain = Variant(("colour", "mil"), "stack")
-    with_it, without, _ = Bench({"": main, JOINT: joint}, kinds, CFG).pair(replace(plain, road=JOINT), plain)
+    with_it, without, _ = Bench({"": main, name: joint}, kinds, CFG).other_run(plain, name)
     test = (main.table["role"] == "test").to_numpy()
     assert roc_auc_score(label[test], with_it[test]) > roc_auc_score(label[test], without[test]) + 0.05
-    with pytest.raises(InputError, match=r"as the setting ablation\.others\.joint_loss"):
-        Bench({"": main}, kinds, CFG).pair(replace(plain, road=JOINT), plain)
+    with pytest.raises(InputError, match=r"such a run as ablation\.others\.joint_loss: a run with weights of"):
+        Bench({"": main}, kinds, CFG).other_run(plain, name)
 
 
 def test_the_test_systems_are_never_learnt_from(bench):

@@ -21,18 +21,19 @@ for head in HEADS:
             runtime=minutes(SETTINGS[head.name].get("minutes", 30) + 30, 2),
             gpu=gpus(head.name),
         params:
-            code=code(f"heads/fit_{head.name}"),
+            code=code(f"heads/head_{head.name}"),
             cfg=head_settings(head),
             head=head.name,
+            task="fit",
         script:
-            "../scripts/heads/fit_{params.head}.py"
+            "../scripts/heads/head_{params.head}.py"
 
     rule:
         name:
             f"score_{head.name}"
         input:
             **scores_by(head),
-            model=f"{RESULTS}/models/{head.name}",
+            model=model_of(head.name),
         output:
             f"{ROAD}/{{shard}}/scores/{head.name}.parquet",
         log:
@@ -46,8 +47,9 @@ for head in HEADS:
             runtime=minutes(5, 0.5),
             gpu=gpus(head.name),
         params:
-            code=code(f"heads/score_{head.name}"),
+            code=code(f"heads/head_{head.name}"),
             cfg=head_settings(head),
             head=head.name,
+            task="score",
         script:
-            "../scripts/heads/score_{params.head}.py"
+            "../scripts/heads/head_{params.head}.py"

@@ -1,5 +1,5 @@
-#: a model a head, and that of the fusion
-MODELS = [h.name for h in HEADS] + ["fusion"] * LEARNS
+#: the models that this run makes: one a head, and that of the fusion
+MODELS = [h.name for h in fitted_heads()] + ["fusion"] * LEARNS
 CARDS = f"{RESULTS}/report/cards"
 
 
@@ -90,6 +90,5 @@ rule crate:
     params:
         code=code("crate"),
         cfg={**SETTINGS["publication"], "survey": SURVEY_NAME},
-        results=RESULTS,
     script:
         "../scripts/crate.py"

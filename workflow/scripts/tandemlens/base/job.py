@@ -6,7 +6,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,7 +23,7 @@ _PROGRESS_SECONDS = 10.0
 
 
 @contextmanager
-def job(snakemake):
+def job(snakemake: Any) -> Iterator["_Progress"]:
     """Run a stage: log to the job's log file, say errors in one sentence, write sidecars at the end.
 
     Parameters
@@ -54,7 +56,7 @@ def job(snakemake):
     log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
 
 
-def _start_log(path, rule):
+def _start_log(path: str, rule: str) -> None:
     log.handlers.clear()
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -71,12 +73,13 @@ class _Progress:
     and `read` takes that of files that the stage found by itself, for its sidecars.
     """
 
-    def __init__(self, rule):
+    def __init__(self, rule: str) -> None:
         self._rule = rule
         self._started = self._last = time.monotonic()
-        self.inputs, self.read = {}, {}
+        self.inputs: dict[str, str] = {}
+        self.read: dict[str, str] = {}
 
-    def __call__(self, done, total):
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._last >= _PROGRESS_SECONDS or done == total:
             self._last = now
@@ -85,7 +88,7 @@ class _Progress:
             print(tqdm.format_meter(done, total, now - self._started, ncols=79, prefix=self._rule), file=sys.stderr)
 
 
-def _write_sidecars(snakemake, started, inputs):
+def _write_sidecars(snakemake: Any, started: float, inputs: dict[str, str]) -> None:
     params = dict(snakemake.params.items())
     facts = job_facts(
         snakemake.rule,

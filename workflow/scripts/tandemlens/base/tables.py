@@ -1,11 +1,16 @@
 """Parquet tables with unit and description in each field's metadata."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandemlens.base.atomic import atomic_path
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 
 _ARROW = {
@@ -18,7 +23,9 @@ _ARROW = {
 }
 
 
-def write_table(path, frame, columns, meta=None):
+def write_table(
+    path: str | Path, frame: pd.DataFrame, columns: Sequence[Column], meta: dict[str, str] | None = None
+) -> None:
     """Write `frame` to Parquet (zstd) in the order of `columns`, atomically.
 
     Parameters
@@ -58,7 +65,9 @@ def write_table(path, frame, columns, meta=None):
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path, columns=None, filters=None):
+def read_table(
+    path: str | Path, columns: Sequence[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+) -> pd.DataFrame:
     """Read a Parquet table written by `write_table`.
 
     Parameters
@@ -76,7 +85,26 @@ def read_table(path, columns=None, filters=None):
     return pq.read_table(path, columns=columns, filters=filters).to_pandas()
 
 
-def read_meta(path):
+def read_columns(path: str | Path) -> list[Column]:
+    """Columns of a table written by `write_table`, without their ranges.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    list of Column
+    """
+    dtypes = {kind: name for name, kind in _ARROW.items()}
+    columns = []
+    for field in pq.read_schema(path):
+        facts = {k: field.metadata[k.encode()].decode() for k in ("unit", "description", "ucd")}
+        columns.append(Column(field.name, dtypes[field.type], **facts))
+    return columns
+
+
+def read_meta(path: str | Path) -> dict[str, str]:
     """File-level metadata of a table.
 
     Parameters
@@ -91,7 +119,7 @@ def read_meta(path):
     return {k.decode(): v.decode() for k, v in meta.items()}
 
 
-def empty_frame(columns):
+def empty_frame(columns: Sequence[Column]) -> pd.DataFrame:
     """A table without rows but with the registered types.
 
     Parameters
@@ -105,7 +133,7 @@ def empty_frame(columns):
     return pd.DataFrame(np.zeros(0, [(c.name, "O" if c.dtype == "str" else c.dtype) for c in columns]))
 
 
-def _check_range(path, series, column):
+def _check_range(path: str | Path, series: pd.Series, column: Column) -> None:
     if column.dtype in ("str", "bool") or (column.low is None and column.high is None) or len(series) == 0:
         return
     values = series.to_numpy(dtype=float)

@@ -32,14 +32,12 @@ from tandemlens.learn.resample import CALIBRATION, paired_difference
 log = logging.getLogger("tandemlens")
 #: what rankings are compared in
 METRICS = ("tpr_at_fpr_0.01", "tpr10")
-#: names of the road without PSF matching, and of that whose head mil was trained by the joint loss
-UNMATCHED, JOINT = "unmatched", "joint"
+#: name of the road without PSF matching
+UNMATCHED = "unmatched"
 #: what brings a road that is not there
 _MISSING = {
     UNMATCHED: "there are no features and colour scores without it for every shard: give the results folder of a run "
     "of the same samples and seed with match.common_psf false, as the setting ablation.others.psf_matching",
-    JOINT: "there are no scores by it for every shard: give the results folder of a run of the same samples and seed "
-    "with the weights of mil.joint, as the setting ablation.others.joint_loss",
 }
 #: features of a component
 COLOUR = ("s_color*", "x2", "tau", "n_best", "delta_rs*", "photoz_overlap", "colour_gradient*")
@@ -52,13 +50,14 @@ _TOLD = ("pu", "trend", "proto")
 DEEP = ("mil", "proto")
 #: component -> why it is not measured, and the setting that has it measured; name of the road of its run
 OTHERS = {
+    "joint loss of mil": "others.joint_loss: a run with weights of mil.joint",
     "synthetic systems": "others.synthetic: a run whose heads learn from them (mil.synthetic, proto.synthetic)",
     **{
         f"pretraining {method}": f"others.pretraining.{method}: a run whose heads start from an encoder trained by it"
         for method in ("moco", "fast_moco", "mae", "simsiam", "lensiam", "clsp")
     },
 }
-_CLASSIC, _MIL = DECLARATION.name, "mil"
+_CLASSIC = DECLARATION.name
 #: heads that hold nothing of what is taken away from them
 _REFITTED = ("colour", _CLASSIC)
 
@@ -208,8 +207,8 @@ def ablation_table(roads, kinds, fusion, settings, expected):
     Parameters
     ----------
     roads : dict of Road
-        That of the run, named by the empty string, and `UNMATCHED`, `JOINT` and those of `OTHERS` where there are any;
-        of the same systems.
+        That of the run, named by the empty string, and `UNMATCHED` and those of `OTHERS` where there are any; of the
+        same systems.
     kinds : dict of str
         Kind of the score of every head that is fused, but classic (`tandemlens.learn.evidence.SCORE_KINDS`).
     fusion : tandemlens.learn.fuse.Fusion or None
@@ -255,8 +254,6 @@ def _components(bench, kind):
         if head not in _REFITTED:
             apart = reference.without(head)
             pairs[f"head {head}"] = (replace(apart, heads=(*apart.heads, head)), apart)
-    with_mil = replace(reference, heads=tuple(dict.fromkeys((*bench.heads, _MIL))))
-    pairs["joint loss of mil"] = (replace(with_mil, road=JOINT), with_mil)
     pairs["fusion of heads"] = (reference, replace(reference, heads=(_CLASSIC,)))
     for fuser in (name for name in FUSERS if name != BASELINE):
         pairs[f"fusion {fuser}"] = (replace(reference, fuser=fuser), replace(reference, fuser=BASELINE))

@@ -9,7 +9,7 @@ from tandemlens.base.columns.candidates import FROM_FEATURES, LISTED, columns
 from tandemlens.base.columns.crossmatch import SERVICES
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
-from tandemlens.base.tables import read_table
+from tandemlens.base.tables import read_columns, read_table
 from tandemlens.catalogue.crossmatch import crossmatch
 from tandemlens.catalogue.exports import write_exports
 from tandemlens.catalogue.grades import graded_columns
@@ -90,7 +90,8 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
             "prevalence_by": fusion.prevalence_by,
             "fdr": f"{cfg['fdr']:g}",
         }
-    wanted = columns(cfg["heads"], cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
+    shown = {head: read_columns(given[head][0]) for head in cfg["heads"]}
+    wanted = columns(shown, cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
     progress(4, 4)
 

@@ -45,7 +45,17 @@ def write_generator_page(paths, template_path, out_path, cfg):
 
 
 def passed(row):
-    """Whether a test passed, in words; empty where nothing is asked for."""
+    """Whether a test passed, in words; empty where nothing is asked for.
+
+    Parameters
+    ----------
+    row : dict
+        Keys value, low and high; an end that is NaN asks for nothing.
+
+    Returns
+    -------
+    str
+    """
     if pd.isna(row["low"]) and pd.isna(row["high"]):
         return ""
     low, high = np.nan_to_num([row["low"]], nan=-np.inf)[0], np.nan_to_num([row["high"]], nan=np.inf)[0]

@@ -6,7 +6,6 @@ from astropy import units as u
 from astropy_healpix import HEALPix
 from mocpy import MOC
 
-from tandemlens.base.columns import scores
 from tandemlens.base.columns.figures import CLASSES as CLASS_COLUMNS
 from tandemlens.base.columns.figures import COLUMNS, SKY
 from tandemlens.base.samples import CLASSES
@@ -38,7 +37,8 @@ def write_figures(paths, cfg):
         ``scores``, ``metrics``, ``completeness`` and ``reliability`` of the evaluation, and lists, one a shard,
         ``systems`` and ``matched``.
     cfg : dict
-        ``heads``; ``stems``, figure -> path without suffix; ``examples``, ``stamp_arcsec`` and ``pixel_scale``.
+        ``heads``, head -> columns of its table of scores; ``stems``, figure -> path without suffix; ``examples``,
+        ``stamp_arcsec`` and ``pixel_scale``.
     """
     catalogue = read_table(paths["catalogue"])
     made = {"sky": _sky(catalogue, paths)}
@@ -68,8 +68,8 @@ def _sky(catalogue, paths):
 def _scores(catalogue, test, held, heads):
     """Head -> sample -> scores."""
     out = {}
-    for head in reversed([h for h in heads if h in scores.OF]):
-        out[head] = {"search": catalogue[scores.OF[head][1].name].to_numpy(float)}
+    for head, names in reversed(heads.items()):
+        out[head] = {"search": catalogue[names[0]].to_numpy(float)}
         if held is not None and head in held:
             label = test["label"].to_numpy(bool)
             values = held[head].to_numpy(float)

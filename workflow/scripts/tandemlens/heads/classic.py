@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.scores import CLASSIC
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
@@ -34,6 +34,29 @@ DECLARATION = Declaration(
     score="classic",
     kind="log_odds",
     bands=2,
+    columns=(
+        Column(
+            "classic",
+            "float64",
+            "",
+            "log odds of a tandem at the prior of the training sample; NaN if none was trained",
+            ucd="stat.likelihood",
+        ),
+        Column(
+            "classic_by",
+            "str",
+            "",
+            "trees, logistic, or none where the training sample is too small",
+            ucd="meta.code.class;meta.modelled",
+        ),
+        Column(
+            "drivers",
+            "str",
+            "",
+            "the five features that moved the score most, each with what it added",
+            ucd="meta.note",
+        ),
+    ),
     fit_on={"run": ("folds",), "train": ("systems", "features")},
     score_on=("features",),
 )
@@ -103,7 +126,7 @@ def score(features, model_dir, out_path):
         head = Classic.load(model_dir)
         out["classic"], out["classic_by"] = head.score(rows), head.learner
         out["drivers"] = _drivers(head.contributions(rows).drop(columns="bias"))
-    write_table(out_path, out.astype({"target_id": "str"}), CLASSIC)
+    write_table(out_path, out.astype({"target_id": "str"}), DECLARATION.table)
 
 
 def _drivers(parts):

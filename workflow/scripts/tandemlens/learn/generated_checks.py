@@ -21,6 +21,15 @@ _COMPONENTS = 32
 def band_ratios(flux, sigma, mask):
     """Colours of what is seen at the middle of stamps, as differences of asinh fluxes of the middle 5 x 5 pixels.
 
+    Parameters
+    ----------
+    flux : (n, band, s, s) ndarray
+        Asinh flux.
+    sigma : (n, band, s, s) ndarray
+        Not looked at.
+    mask : (n, band, s, s) bool ndarray
+        True where pixels are valid.
+
     Returns
     -------
     (n, band - 1) float64 ndarray
@@ -34,7 +43,18 @@ def band_ratios(flux, sigma, mask):
 
 
 def profiles(flux, mask):
-    """Mean asinh flux of all bands in rings around the middle of stamps, (n, rings) float64 ndarray."""
+    """Mean asinh flux of all bands in rings around the middle of stamps.
+
+    Parameters
+    ----------
+    flux : (n, band, s, s) ndarray
+    mask : (n, band, s, s) bool ndarray
+        True where pixels are valid.
+
+    Returns
+    -------
+    (n, rings) float64 ndarray
+    """
     side = flux.shape[-1]
     y, x = np.indices((side, side)) - (side - 1) / 2
     ring = np.minimum((np.hypot(x, y) / (side / 2) * _RINGS).astype(int), _RINGS)
