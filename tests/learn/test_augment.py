@@ -378,7 +378,9 @@ def test_pixels_that_are_not_valid_stay_so(sample, generator, tmp_path):
     masked = replace(stamps, flux=np.where(mask, stamps.flux, np.float16(0)), mask=mask)
     rows, light = maker.choose(masked)
     for pool in ("restored", "generated"):
-        new = maker.draw("t00", pool, masked[rows], light, maker.torch_rng(np.random.default_rng(0)))
+        new = maker.draw(
+            "t00", pool, masked[rows], light, maker.noise(masked), maker.torch_rng(np.random.default_rng(0))
+        )
         assert (new[~mask[rows]] == 0).all()
         assert np.isfinite(new).all()
     assert maker.refused(stamps[0], np.full(stamps.flux[0].shape, np.nan)) == ["finite"]
@@ -475,9 +477,23 @@ def test_noise_of_the_sky_is_measured_and_drawn_again(width):
     for kind in (wide, ~wide):
         before, after = (blank_noise(part[kind], sigma[kind], mask[kind]) for part in (flux, again))
         np.testing.assert_allclose(after, before, rtol=0.06)
-    # nothing blank: white noise as declared
+    # nothing blank: white noise as declared, or that of others
     nothing = SkyNoise.fit(flux + 9, sigma, mask, wide)
     assert (nothing.level == 1).all()
+    others = SkyNoise.fit(flux + 9, sigma, mask, wide, found)
+    np.testing.assert_array_equal((others.level, others.width), (found.level, found.width))
+
+
+def test_a_variant_has_the_noise_of_its_own_field(sample, generator):
+    maker = maker_of(sample, generator)
+    with open_stamps(sample[2][0]) as file:
+        stamps = file.system(0)
+    twice = replace(stamps, flux=np.arcsinh(2 * np.sinh(stamps.flux.astype(float))).astype(np.float16))
+    own, other = maker.noise(stamps), maker.noise(twice)
+    np.testing.assert_allclose(other.level[0], 2 * own.level[0], rtol=0.25)
+    # the wide stamp is one: what it does not tell is that of the training
+    few = replace(stamps, mask=stamps.mask & (stamps.label != 0)[:, None, None, None])
+    np.testing.assert_array_equal(maker.noise(few).level[1], maker.generator.noise.level[1])
 
 
 def test_held_out_systems_are_what_is_compared(sample, generator, tmp_path):

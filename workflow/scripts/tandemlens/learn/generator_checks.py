@@ -65,11 +65,11 @@ def check_generator(paths, systems, folds, generator_dir, out_table, out_stamps,
     parts = {name: [] for name in ("real", *POOLS)}
     with reproducible(device, cfg["threads"]):
         for k, (name, stamps) in enumerate(held):
-            rows, light = maker.choose(stamps)
+            (rows, light), noise = maker.choose(stamps), maker.noise(stamps)
             parts["real"].append(stamps[rows])
             for pool in POOLS:
                 torch_rng = maker.torch_rng(target_rng(f"{name}.{pool}", cfg["seed"], _STREAM))
-                flux = maker.draw(name, pool, stamps[rows], light, torch_rng)
+                flux = maker.draw(name, pool, stamps[rows], light, noise, torch_rng)
                 parts[pool].append(replace(stamps[rows], flux=flux))
             progress(k + 1, len(held))
     made = {name: Stamps.concatenate(found) for name, found in parts.items()}

@@ -16,6 +16,8 @@ from tandemlens.learn.anchors import pixel_snr
 _LIT = 3.0
 #: neighbours that correlate as little or as much as this are told no further
 _LEAST, _MOST = 0.01, 0.99
+#: fewest blank pixels of a band that tell its noise
+_ENOUGH = 200
 
 
 def lit_pixels(flux, sigma, mask):
@@ -50,7 +52,7 @@ def blank_noise(flux, sigma, mask):
     -------
     level, fine : (band,) float64 ndarray
         Robust spread of the pixels over their declared noise, and of the differences of neighbours over sqrt(2) over
-        the same; NaN for a band without any.
+        the same; NaN for a band with fewer than 200.
     """
     blank, levels, fine = ~lit_pixels(flux, sigma, mask), [], []
     for band in range(flux.shape[1]):
@@ -59,8 +61,9 @@ def blank_noise(flux, sigma, mask):
         linear = np.sinh(flux[:, band].astype(np.float64)) / told
         pairs = seen[..., 1:] & seen[..., :-1]
         step = (linear[..., 1:] - linear[..., :-1])[pairs] / np.sqrt(2)
-        levels.append(robust_sigma(linear[seen]))
-        fine.append(robust_sigma(step))
+        enough = seen.sum() >= _ENOUGH
+        levels.append(robust_sigma(linear[seen]) if enough else np.nan)
+        fine.append(robust_sigma(step) if enough else np.nan)
     return np.array(levels, float), np.array(fine, float)
 
 
@@ -80,7 +83,7 @@ class SkyNoise:
     width: np.ndarray
 
     @classmethod
-    def fit(cls, flux, sigma, mask, wide):
+    def fit(cls, flux, sigma, mask, wide, otherwise=None):
         """Measure it.
 
         Parameters
@@ -88,18 +91,21 @@ class SkyNoise:
         flux, sigma, mask
             As for `lit_pixels`.
         wide : (n,) bool ndarray
+        otherwise : SkyNoise, optional
+            Noise where these pixels do not tell; 1 and white by default.
 
         Returns
         -------
         SkyNoise
-            1 and white where no pixel tells.
         """
         found = [np.array(blank_noise(flux[rows], sigma[rows], mask[rows])) for rows in (~wide, wide)]
         level, fine = np.array(found).transpose(1, 0, 2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            correlation = np.clip(1 - np.square(fine / level), _LEAST, _MOST)
-        correlation = np.where(np.isfinite(correlation), correlation, _LEAST)
-        return cls(np.where(np.isfinite(level), level, 1.0), np.sqrt(-0.25 / np.log(correlation)))
+        told = np.isfinite(level) & (level > 0)
+        correlation = np.clip(1 - np.square(fine / np.where(told, level, 1)), _LEAST, _MOST)
+        width = np.sqrt(-0.25 / np.log(np.where(told, correlation, _LEAST)))
+        if otherwise is None:
+            return cls(np.where(told, level, 1.0), width)
+        return cls(np.where(told, level, otherwise.level), np.where(told, width, otherwise.width))
 
     def draw(self, white, sigma, wide):
         """Noise from white noise.
