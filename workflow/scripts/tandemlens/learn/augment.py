@@ -220,7 +220,7 @@ class Maker:
         return light_pixels(snr, np.array(places) / self.wide_scale + middle, _REACH_WIDE * side)
 
     def noise(self, stamps):
-        """Noise of the sky of a system, that of the training where it shows too little of it; the seeing smooths noise."""
+        """Noise of a system's sky, which seeing smooths; that of the training where it shows too little sky."""
         wide = stamps.label == 0
         return SkyNoise.fit(stamps.flux, stamps.sigma, stamps.mask, wide, self.generator.noise)
 

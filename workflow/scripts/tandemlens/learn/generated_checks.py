@@ -115,7 +115,7 @@ def compare(real, synthetic, train, bands, pool, seed):
 
     parts = [(stamps.flux, stamps.sigma, stamps.mask) for stamps in (real, synthetic)]
     for kind, chosen in (("segments", real.label != 0), ("wide", real.label == 0)):
-        noises = zip(*(blank_noise(*(array[chosen] for array in part)) for part in parts), strict=True)
+        noises = zip(*(blank_noise(*(array[chosen] for array in part))[:2] for part in parts), strict=True)
         for name, (own, other) in zip(("noise", "differences of neighbours"), noises, strict=True):
             for band, ratio in zip(bands, other / own, strict=True):
                 note = "of blank pixels, over that of held-out stamps"

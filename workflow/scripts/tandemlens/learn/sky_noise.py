@@ -1,7 +1,8 @@
 """Noise of blank sky in stamps: what a generator need not learn, because it is known.
 
 Noise of matched images is correlated. In every band it is drawn as white noise behind a Gaussian, whose width follows
-from how much neighbours differ: of such noise neighbours have the correlation exp(-1 / 4 w^2).
+from how much neighbours differ: of such noise neighbours have the correlation exp(-1 / 4 w^2). What is left of the
+background adds a constant.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from scipy import ndimage
 from tandemlens.base.robust import robust_sigma
 from tandemlens.learn.anchors import pixel_snr
 
-#: S/N of 3 x 3 pixels above which they show light
+#: S/N of 3 x 3 pixels above which they show light, or lack it: around bright galaxies too much was taken for background
 _LIT = 3.0
 #: neighbours that correlate as little or as much as this are told no further
 _LEAST, _MOST = 0.01, 0.99
@@ -21,7 +22,7 @@ _ENOUGH = 200
 
 
 def lit_pixels(flux, sigma, mask):
-    """Pixels of stamps that show light, and those beside them.
+    """Pixels of stamps that show light or lack it, and those beside them.
 
     Parameters
     ----------
@@ -36,12 +37,12 @@ def lit_pixels(flux, sigma, mask):
     snr = np.array([pixel_snr(*stamp) for stamp in zip(flux, sigma, mask, strict=True)]).reshape(
         len(flux), *flux.shape[2:]
     )
-    seen = ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3 > _LIT
+    seen = np.abs(ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3) > _LIT
     return ndimage.binary_dilation(seen, np.ones((1, 3, 3), bool))
 
 
 def blank_noise(flux, sigma, mask):
-    """Noise of the pixels of stamps that show none.
+    """Noise of the pixels of stamps that show no light.
 
     Parameters
     ----------
@@ -50,11 +51,11 @@ def blank_noise(flux, sigma, mask):
 
     Returns
     -------
-    level, fine : (band,) float64 ndarray
-        Robust spread of the pixels over their declared noise, and of the differences of neighbours over sqrt(2) over
-        the same; NaN for a band with fewer than 200.
+    level, fine, middle : (band,) float64 ndarray
+        Robust spread of the pixels over their declared noise, of the differences of neighbours over sqrt(2) over the
+        same, and the median of the pixels over it; NaN for a band with fewer than 200.
     """
-    blank, levels, fine = ~lit_pixels(flux, sigma, mask), [], []
+    blank, levels, fine, middle = ~lit_pixels(flux, sigma, mask), [], [], []
     for band in range(flux.shape[1]):
         seen = blank & mask[:, band] & (sigma[:, band] > 0)
         told = np.where(seen, sigma[:, band].astype(np.float64), 1)
@@ -64,7 +65,8 @@ def blank_noise(flux, sigma, mask):
         enough = seen.sum() >= _ENOUGH
         levels.append(robust_sigma(linear[seen]) if enough else np.nan)
         fine.append(robust_sigma(step) if enough else np.nan)
-    return np.array(levels, float), np.array(fine, float)
+        middle.append(np.median(linear[seen]) if enough else np.nan)
+    return tuple(np.array(found, float) for found in (levels, fine, middle))
 
 
 @dataclass
@@ -77,10 +79,13 @@ class SkyNoise:
         Over the declared noise; of segments, of wide stamps.
     width : (2, band) float64 ndarray, pixel
         Sigma of the Gaussian.
+    mean : (2, band) float64 ndarray
+        Over the declared noise.
     """
 
     level: np.ndarray
     width: np.ndarray
+    mean: np.ndarray
 
     @classmethod
     def fit(cls, flux, sigma, mask, wide, otherwise=None):
@@ -99,13 +104,18 @@ class SkyNoise:
         SkyNoise
         """
         found = [np.array(blank_noise(flux[rows], sigma[rows], mask[rows])) for rows in (~wide, wide)]
-        level, fine = np.array(found).transpose(1, 0, 2)
+        level, fine, mean = np.array(found).transpose(1, 0, 2)
         told = np.isfinite(level) & (level > 0)
-        correlation = np.clip(1 - np.square(fine / np.where(told, level, 1)), _LEAST, _MOST)
-        width = np.sqrt(-0.25 / np.log(np.where(told, correlation, _LEAST)))
         if otherwise is None:
-            return cls(np.where(told, level, 1.0), width)
-        return cls(np.where(told, level, otherwise.level), np.where(told, width, otherwise.width))
+            none = np.zeros(level.shape)
+            otherwise = cls(none + 1, none + np.sqrt(-0.25 / np.log(_LEAST)), none)
+        correlation = np.clip(1 - np.square(fine / np.where(told, level, 1)), _LEAST, _MOST)
+        parts = (
+            (level, otherwise.level),
+            (np.sqrt(-0.25 / np.log(correlation)), otherwise.width),
+            (mean, otherwise.mean),
+        )
+        return cls(*(np.where(told, own, other) for own, other in parts))
 
     def draw(self, white, sigma, wide):
         """Noise from white noise.
@@ -125,11 +135,12 @@ class SkyNoise:
         """
         out = np.zeros(white.shape)
         for n, kind in enumerate(wide.astype(int)):
-            for band, (level, width) in enumerate(zip(self.level[kind], self.width[kind], strict=True)):
+            facts = zip(self.level[kind], self.width[kind], self.mean[kind], strict=True)
+            for band, (level, width, mean) in enumerate(facts):
                 smooth = ndimage.gaussian_filter(white[n, band], width, mode="wrap", truncate=6)
                 # of the discrete kernel, which a narrow one needs
                 point = ndimage.gaussian_filter(_point(white.shape[-1]), width, mode="wrap", truncate=6)
-                out[n, band] = level * smooth / np.sqrt(np.square(point).sum())
+                out[n, band] = mean + level * smooth / np.sqrt(np.square(point).sum())
         return out * sigma
 
 
