@@ -499,6 +499,18 @@ def test_a_variant_has_the_noise_of_its_own_field(sample, generator):
     np.testing.assert_array_equal(maker.noise(few).level[1], maker.generator.noise.level[1])
 
 
+def test_what_is_faint_in_new_pixels_is_haze_and_becomes_sky(sample, generator):
+    maker = maker_of(sample, generator)
+    with open_stamps(sample[2][0]) as file:
+        stamps = file.system(0)
+    sigma, bands = np.median(stamps.sigma.astype(float)), stamps.flux.shape[1]
+    for snr, stays in ((4.0, False), (6.0, True)):
+        # of 9 pixels and all bands together
+        new = np.full(stamps.flux.shape, np.arcsinh(snr * sigma / 3 / np.sqrt(bands)))
+        made = maker.on_sky(new, stamps, maker.noise(stamps), maker.torch_rng(np.random.default_rng(0)))
+        assert (np.ptp(made[1, 0, 3:-3, 3:-3]) == 0) == stays
+
+
 def test_held_out_systems_are_what_is_compared(sample, generator, tmp_path):
     systems, folds, paths = sample
     out = tmp_path / "c.parquet", tmp_path / "c.h5"

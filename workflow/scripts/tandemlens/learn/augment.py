@@ -33,6 +33,8 @@ OK, REJECTED, NO_GENERATOR = "ok", "rejected", "no_generator"
 _REACH, _REACH_WIDE = 0.4, 0.08
 #: numbers that a seed is told apart by from others of the run
 _STREAM = 7
+#: S/N of 3 x 3 new pixels above which they are light: below it a network that was trained for minutes leaves a haze
+_LIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ class Maker:
         """New light with the noise of the sky where it shows none, which the generator has not seen."""
         white = torch.randn(new.shape, generator=torch_rng, device=self.device).cpu().numpy()
         dark = np.arcsinh(noise.draw(white, stamps.sigma, stamps.label == 0))
-        return np.where(lit_pixels(new, stamps.sigma, stamps.mask)[:, None], new, dark)
+        return np.where(lit_pixels(new, stamps.sigma, stamps.mask, _LIT)[:, None], new, dark)
 
     def refused(self, stamp, image):
         """Tests that new pixels of a stamp fail, by what is seen at its middle."""

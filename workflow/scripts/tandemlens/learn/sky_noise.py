@@ -14,14 +14,14 @@ from tandemlens.base.robust import robust_sigma
 from tandemlens.learn.anchors import pixel_snr
 
 #: S/N of 3 x 3 pixels above which they show light, or lack it: around bright galaxies too much was taken for background
-_LIT = 3.0
+LIT = 3.0
 #: neighbours that correlate as little or as much as this are told no further
 _LEAST, _MOST = 0.01, 0.99
 #: fewest blank pixels of a band that tell its noise
 _ENOUGH = 200
 
 
-def lit_pixels(flux, sigma, mask):
+def lit_pixels(flux, sigma, mask, above=LIT):
     """Pixels of stamps that show light or lack it, and those beside them.
 
     Parameters
@@ -29,6 +29,8 @@ def lit_pixels(flux, sigma, mask):
     flux, sigma : (n, band, s, s) ndarray
         asinh of flux over scale, linear noise over scale.
     mask : (n, band, s, s) bool ndarray
+    above : float
+        S/N of 3 x 3 pixels, all bands together.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def lit_pixels(flux, sigma, mask):
     snr = np.array([pixel_snr(*stamp) for stamp in zip(flux, sigma, mask, strict=True)]).reshape(
         len(flux), *flux.shape[2:]
     )
-    seen = np.abs(ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3) > _LIT
+    seen = np.abs(ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3) > above
     return ndimage.binary_dilation(seen, np.ones((1, 3, 3), bool))
 
 
