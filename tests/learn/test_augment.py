@@ -14,7 +14,7 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.features.stamps import GEOMETRY
 from tandemlens.learn.anchors import Acceptance, changes, kept_pixels, light_pixels, measure, pixel_snr, refusals
-from tandemlens.learn.augment import Maker, augment_shard, order_variants, settings_of
+from tandemlens.learn.augment import Maker, Order, augment_shard, order_variants, settings_of
 from tandemlens.learn.bags import Bags
 from tandemlens.learn.conditions import LOOKS, PHYSICAL, Conditions, coarse_looks, physical
 from tandemlens.learn.generated_checks import band_ratios, compare, copied, profiles, told_apart
@@ -38,6 +38,8 @@ CFG = {
     **{"channels": [8, 16], "epochs": 2, "batch": 16, "device": "cpu", "seed": 3, "threads": 1, "code": ""},
 }
 AUGMENT = {**defaults("augment"), "device": "cpu", "seed": 3, "threads": 1, "varied": 2, "variants": 1}
+# the centre's stamp, which the default leaves alone, is the other kind
+AUGMENT["centre"] = True
 AUGMENT["sampling"] = {**AUGMENT["sampling"], "steps": 3, "resample": 1}
 #: nothing is refused
 ANYTHING = dict.fromkeys(AUGMENT["accept"], 1e9)
@@ -312,6 +314,20 @@ def test_restored_systems_keep_the_light_and_inherit_the_rest(sample, generator,
     labels = more.set_index("target_id")["label"]
     assert (labels[table["target_id"]].to_numpy() == labels[table["anchor"]].to_numpy()).all()
     assert with_synthetic(systems, folds, []) == (systems, folds)
+
+
+def test_the_wide_stamp_is_left_alone_unless_it_is_asked_for(sample, generator, tmp_path):
+    path, table = augmented(sample, generator[0], tmp_path, accept=ANYTHING, centre=False)
+    with open_stamps(path) as made, open_stamps(sample[2][0]) as source:
+        old, new = source.system(source.target_ids.index(table["anchor"][0])), made.system(0)
+    np.testing.assert_array_equal(new.flux[0], old.flux[0])
+    assert all((new.flux[k] != old.flux[k]).any() for k in (1, 2))
+    # nothing but a centre
+    maker = maker_of(sample, generator)
+    maker.cfg = {**maker.cfg, "centre": False}
+    row, stamps = maker(Order("a", "t00", "restored", 0), old[:1])
+    assert (row["status"], row["varied"], row["reason"]) == ("rejected", 0, "no segment to vary")
+    np.testing.assert_array_equal(stamps.flux, old.flux[:1])
 
 
 def maker_of(sample, generator, accept=ANYTHING):

@@ -158,7 +158,7 @@ class Maker:
     limits : Acceptance
     sampling : Sampling
     cfg : dict
-        ``varied``, ``tries`` and ``seed``.
+        ``centre``, ``varied``, ``tries`` and ``seed``.
     centre_arcsec : float, arcsec
         Side of the wide stamp.
     """
@@ -179,7 +179,7 @@ class Maker:
         torch_rng = self.torch_rng(rng)
         flux, failed, rejected, noise = stamps.flux.copy(), Counter(), 0, self.noise(stamps)
         todo = rows
-        for _ in range(self.cfg["tries"]):
+        for _ in range(self.cfg["tries"] if len(rows) else 0):
             new = self.draw(order.anchor, order.pool, stamps[todo], light[np.isin(rows, todo)], noise, torch_rng)
             left = []
             for row, image in zip(todo, new, strict=True):
@@ -194,7 +194,7 @@ class Maker:
             if not len(todo):
                 break
         varied = len(rows) - len(todo)
-        told = ", ".join(f"{name} {n}" for name, n in sorted(failed.items()))
+        told = ", ".join(f"{name} {n}" for name, n in sorted(failed.items())) if len(rows) else "no segment to vary"
         return _row(order, OK if varied else REJECTED, varied, rejected, told), replace(stamps, flux=flux)
 
     def torch_rng(self, rng):
@@ -202,11 +202,13 @@ class Maker:
         return torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
 
     def choose(self, stamps):
-        """Rows of the stamps that are varied, the centre and the most significant segments, arcs first; their light."""
+        """Rows of the stamps that are varied, the most significant segments, arcs first, and their light."""
         arcs = stamps.geometry[:, self.arc] > 0
         order = np.lexsort((-stamps.geometry[:, self.snr_column], ~arcs, stamps.label != 0))
+        order = order[self.cfg["centre"] | (stamps.label[order] != 0)]
         rows = np.sort(order[: self.cfg["varied"]])
-        return rows, np.array([self.light(stamps[row], stamps) for row in rows])
+        light = [self.light(stamps[row], stamps) for row in rows]
+        return rows, np.reshape(light, (len(rows), *stamps.flux.shape[2:])).astype(bool)
 
     def light(self, stamp, system=None):
         """Pixels of the light that stays of a stamp: what is at its middle; in the wide one arcs as well."""

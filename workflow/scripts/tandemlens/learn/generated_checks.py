@@ -115,6 +115,8 @@ def compare(real, synthetic, train, bands, pool, seed):
 
     parts = [(stamps.flux, stamps.sigma, stamps.mask) for stamps in (real, synthetic)]
     for kind, chosen in (("segments", real.label != 0), ("wide", real.label == 0)):
+        if not chosen.any():
+            continue
         noises = zip(*(blank_noise(*(array[chosen] for array in part))[:2] for part in parts), strict=True)
         for name, (own, other) in zip(("noise", "differences of neighbours"), noises, strict=True):
             for band, ratio in zip(bands, other / own, strict=True):
