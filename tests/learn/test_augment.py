@@ -476,7 +476,7 @@ def test_figures_of_stamps_by_hand():
     assert told_apart(flux[:80], flux[80:] + 1, 0) > 0.95
 
 
-@pytest.mark.parametrize("width", [0.0, 0.7, 1.5])
+@pytest.mark.parametrize("width", [0.0, 0.45, 0.7, 1.5])
 def test_noise_of_the_sky_is_measured_and_drawn_again(width):
     rng, wide = np.random.default_rng(2), np.arange(120) % 2 == 0
     # of the power that is declared, on large scales

@@ -1,11 +1,11 @@
 """Noise of blank sky in stamps: what a generator need not learn, because it is known.
 
 Noise of matched images is correlated. In every band it is drawn as white noise behind a Gaussian, whose width follows
-from how much neighbours differ: of such noise neighbours have the correlation exp(-1 / 4 w^2). What is left of the
-background adds a constant.
+from how much neighbours differ. What is left of the background adds a constant.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
@@ -15,8 +15,8 @@ from tandemlens.learn.anchors import pixel_snr
 
 #: S/N of 3 x 3 pixels above which they show light, or lack it: around bright galaxies too much was taken for background
 LIT = 3.0
-#: neighbours that correlate as little or as much as this are told no further
-_LEAST, _MOST = 0.01, 0.99
+#: widths that are told apart, pixel
+_WIDTHS = np.linspace(0.1, 5, 491)
 #: fewest blank pixels of a band that tell its noise
 _ENOUGH = 200
 
@@ -110,13 +110,10 @@ class SkyNoise:
         told = np.isfinite(level) & (level > 0)
         if otherwise is None:
             none = np.zeros(level.shape)
-            otherwise = cls(none + 1, none + np.sqrt(-0.25 / np.log(_LEAST)), none)
-        correlation = np.clip(1 - np.square(fine / np.where(told, level, 1)), _LEAST, _MOST)
-        parts = (
-            (level, otherwise.level),
-            (np.sqrt(-0.25 / np.log(correlation)), otherwise.width),
-            (mean, otherwise.mean),
-        )
+            otherwise = cls(none + 1, none + _WIDTHS[0], none)
+        correlation = 1 - np.square(fine / np.where(told, level, 1))
+        width = np.interp(correlation, [_of_neighbours(width) for width in _WIDTHS], _WIDTHS)
+        parts = (level, otherwise.level), (width, otherwise.width), (mean, otherwise.mean)
         return cls(*(np.where(told, own, other) for own, other in parts))
 
     def draw(self, white, sigma, wide):
@@ -144,6 +141,13 @@ class SkyNoise:
                 point = ndimage.gaussian_filter(_point(white.shape[-1]), width, mode="wrap", truncate=6)
                 out[n, band] = mean + level * smooth / np.sqrt(np.square(point).sum())
         return out * sigma
+
+
+@cache
+def _of_neighbours(width):
+    """Correlation of neighbours in white noise behind a Gaussian; exp(-1 / 4 w^2) but for narrow ones."""
+    kernel = ndimage.gaussian_filter1d(_point(81)[40], width, truncate=6)
+    return kernel[1:] @ kernel[:-1] / (kernel @ kernel)
 
 
 def _point(side):
