@@ -28,7 +28,6 @@ from tandemlens.catalogue.ablation import (
     Variant,
     ablation_table,
 )
-from tandemlens.heads.classic import CONSTRAINTS
 from tandemlens.image.match import match_shard, match_system
 from tandemlens.image.photometry import measure_shard
 from tandemlens.image.segment import segment_shard
@@ -36,6 +35,7 @@ from tandemlens.learn.fusers import FUSERS
 from tandemlens.learn.matrix import feature_names
 from tandemlens.learn.ranking import Calibration
 from tandemlens.learn.resample import CALIBRATION
+from tandemlens.learn.trees import CONSTRAINTS
 from tandemlens.survey.psf import moffat
 
 BANDS = ["g", "r", "i"]
