@@ -28,6 +28,7 @@ from tandemlens.learn.fusion import BASELINE
 from tandemlens.learn.matrix import feature_names
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.resample import CALIBRATION, paired_difference
+from tandemlens.learn.trees import Trees
 
 log = logging.getLogger("tandemlens")
 #: what rankings are compared in
@@ -95,6 +96,8 @@ class Variant:
         Whether its trees are monotone.
     learner : str
         trees or logistic; the one that the head chooses if empty.
+    ensemble : bool
+        Whether all boosters of its trees take part, or the first alone.
     road : str
         That features and scores are from.
     """
@@ -104,6 +107,7 @@ class Variant:
     left_out: tuple = ()
     constraints: bool = True
     learner: str = ""
+    ensemble: bool = True
     road: str = ""
 
     def without(self, head):
@@ -164,7 +168,8 @@ class Bench:
 
     def _head(self, variant):
         head = self._classic(variant.left_out, variant.constraints, variant.road)
-        return replace(head, learner=variant.learner or head.learner)
+        trees = head.trees if variant.ensemble else Trees(head.trees.boosters[:1])
+        return replace(head, learner=variant.learner or head.learner, trees=trees)
 
     def _fit_classic(self, left_out, constraints, road):
         table = self._road(road).table
@@ -249,6 +254,7 @@ def _components(bench, kind):
         "second cluster": (refitted, replace(refitted, left_out=SECOND)),
         "second red sequence": (refitted, replace(refitted, left_out=SEQUENCE)),
         "monotone constraints": (replace(trees, constraints=True), replace(trees, constraints=False)),
+        "ensemble of boosters": (trees, replace(trees, ensemble=False)),
         "boosted trees": (trees, replace(reference, learner="logistic")),
     }
     for head in dict.fromkeys((*_TOLD, *bench.kinds)):
