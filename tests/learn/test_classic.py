@@ -175,17 +175,29 @@ def test_only_training_and_stopping_groups_are_looked_at():
 
 
 def test_a_search_is_kept_and_goes_on(tmp_path):
+    """From settings that learn nothing at all every search finds better ones."""
     features, labels, groups, roles = table(600)
     train = roles == "train"
-    parts = features[train], labels[train], groups[train], {**CFG, "trials": 3, "rounds": 60}
+    poor = {**CFG, "trials": 3, "rounds": 60, "min_child_weight": 1000}
+    parts = features[train], labels[train], groups[train]
     storage = tmp_path / "trials.db"
-    first = tuned(*parts, storage)
-    assert tuned(*parts, storage) == first
-    more = tuned(*parts[:3], {**parts[3], "trials": 5}, storage)
+    first = tuned(*parts, poor, storage)
+    assert tuned(*parts, poor, storage) == first
+    more = tuned(*parts, {**poor, "trials": 5}, storage)
     study = optuna.load_study(study_name="classic", storage=f"sqlite:///{storage}")
     assert len(study.trials) == 5
     assert more == study.best_params
     assert 2 <= more["max_depth"] <= 4
+
+
+def test_the_best_trial_is_not_used_where_it_is_luck():
+    """Where no feature tells anything no hyperparameters do better than others."""
+    features, _, groups, roles = table(600)
+    train = roles == "train"
+    labels = np.random.default_rng(8).integers(2, size=600)
+    parts = features[train], labels[train], groups[train]
+    found = tuned(*parts, {**CFG, "trials": 4, "rounds": 40})
+    assert found == {name: CFG[name] for name in ("max_depth", "learning_rate", "min_child_weight", "reg_lambda")}
 
 
 def test_missing_and_constant_features_are_borne():

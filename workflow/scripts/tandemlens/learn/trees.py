@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 import xgboost
+from scipy.stats import sem
 
 from tandemlens.learn.grouped import inner_folds
 
@@ -58,9 +59,9 @@ class Trees:
         return cls([_boost(values, labels, *fold, chosen, cfg) for fold in folds])
 
     @property
-    def loss(self):
-        """Mean log loss of the boosters on the groups that they left out."""
-        return float(np.mean([float(booster.attr("best_score")) for booster in self.boosters]))
+    def losses(self):
+        """Log loss of every booster on the groups that it left out, (fold,) ndarray."""
+        return np.array([float(booster.attr("best_score")) for booster in self.boosters])
 
     @property
     def rounds(self):
@@ -95,6 +96,9 @@ class Trees:
 def tuned(values, labels, groups, cfg, storage=None):
     """Hyperparameters of the least log loss on folds left out (Optuna, seeded; a search that is kept goes on).
 
+    The best of many trials is partly luck. It is used only where it beats the hyperparameters of `cfg` by more than the
+    standard error of the difference over the folds (Breiman et al. 1984, section 3.4.3).
+
     Parameters
     ----------
     values, labels, groups
@@ -108,8 +112,9 @@ def tuned(values, labels, groups, cfg, storage=None):
     -------
     dict
     """
+    start = {name: cfg[name] for name in _TUNED}
     if not cfg["trials"]:
-        return {name: cfg[name] for name in _TUNED}
+        return start
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def loss(trial):
@@ -119,7 +124,9 @@ def tuned(values, labels, groups, cfg, storage=None):
             "min_child_weight": trial.suggest_float("min_child_weight", 5, 50, log=True),
             "reg_lambda": trial.suggest_float("reg_lambda", 1, 10, log=True),
         }
-        return Trees.fit(values, labels, groups, chosen, cfg).loss
+        losses = Trees.fit(values, labels, groups, chosen, cfg).losses
+        trial.set_user_attr("losses", losses.tolist())
+        return float(losses.mean())
 
     study = optuna.create_study(
         study_name="classic",
@@ -129,7 +136,9 @@ def tuned(values, labels, groups, cfg, storage=None):
     )
     done = sum(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials)
     study.optimize(loss, n_trials=max(cfg["trials"] - done, 0))
-    return study.best_params
+    best = study.best_trial
+    gain = Trees.fit(values, labels, groups, start, cfg).losses - best.user_attrs["losses"]
+    return best.params if gain.mean() > sem(gain) else start
 
 
 def _boost(values, labels, inside, outside, chosen, cfg):
