@@ -28,6 +28,7 @@ from tandemlens.learn.fusion import BASELINE
 from tandemlens.learn.matrix import feature_names
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.resample import CALIBRATION, paired_difference
+from tandemlens.learn.trees import Trees
 
 log = logging.getLogger("tandemlens")
 #: what rankings are compared in
@@ -94,6 +95,8 @@ class Variant:
         Whether its trees are monotone.
     learner : str
         trees or logistic; the one that the head chooses if empty.
+    ensemble : bool
+        Whether all boosters of its trees take part, or the first alone.
     road : str
         That features and scores are from.
     """
@@ -103,6 +106,7 @@ class Variant:
     left_out: tuple = ()
     constraints: bool = True
     learner: str = ""
+    ensemble: bool = True
     road: str = ""
 
     def without(self, head):
@@ -163,7 +167,8 @@ class Bench:
 
     def _head(self, variant):
         head = self._classic(variant.left_out, variant.constraints, variant.road)
-        return replace(head, learner=variant.learner or head.learner)
+        trees = head.trees if variant.ensemble else Trees(head.trees.boosters[:1])
+        return replace(head, learner=variant.learner or head.learner, trees=trees)
 
     def _fit_classic(self, left_out, constraints, road):
         table = self._road(road).table
@@ -248,6 +253,7 @@ def _components(bench, kind):
         "second cluster": (refitted, replace(refitted, left_out=SECOND)),
         "second red sequence": (refitted, replace(refitted, left_out=SEQUENCE)),
         "monotone constraints": (replace(trees, constraints=True), replace(trees, constraints=False)),
+        "ensemble of boosters": (trees, replace(trees, ensemble=False)),
         "boosted trees": (trees, replace(reference, learner="logistic")),
     }
     for head in dict.fromkeys((*_TOLD, *bench.kinds)):

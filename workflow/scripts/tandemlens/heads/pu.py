@@ -32,7 +32,7 @@ from tandemlens.base.tables import read_table, write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.crossfit import LEARNERS, Member, cross_fit, fit_plain, make_classifier
 from tandemlens.learn.folds import DEFAULTS, link_groups
-from tandemlens.learn.fusers import grouped_folds
+from tandemlens.learn.grouped import grouped_folds
 from tandemlens.learn.guard import gain
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, placed, usable
 from tandemlens.learn.prior_estimate import dedpul, prior_from_counts
