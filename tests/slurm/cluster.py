@@ -16,6 +16,7 @@ PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld",
 NODES = ("one", "two")
 #: SLURM's programs look here where SLURM_CONF does not say otherwise, and the executor unsets that in jobs
 DEFAULT_FOLDER = Path("/etc/slurm")
+MARK = "# made by a test of tandemlens\n"
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -53,8 +54,8 @@ AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=2
-NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=4 RealMemory=16000 Gres=gpu:1
-NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs=4 RealMemory=16000 Gres=gpu:1
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=8 RealMemory=16000 Gres=gpu:1
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs=8 RealMemory=16000 Gres=gpu:1
 """
 ACCOUNTING = """
 AuthType=auth/munge
@@ -83,10 +84,16 @@ def hindrance():
         )
     if os.geteuid() != 0:
         return "SLURM's daemons are started as root here"
-    conf = DEFAULT_FOLDER / "slurm.conf"
-    if conf.exists() and not conf.is_symlink():
-        return f"{conf} belongs to a SLURM of this machine"
+    # a test that was killed leaves links
+    foreign = [str(path) for path in places() if path.exists() and not path.read_text().startswith(MARK)]
+    if foreign:
+        return f"{' and '.join(foreign)} belong to a SLURM of this machine"
     return ""
+
+
+def places():
+    """Where SLURM's programs look for what a cluster is."""
+    return [DEFAULT_FOLDER / name for name in ("slurm.conf", "slurmdbd.conf", "gres.conf")]
 
 
 def free_ports(names):
@@ -108,8 +115,11 @@ def wait_for(what, condition, seconds=60):
 
 
 def answers(*command):
-    """Whether a command says that all is well."""
-    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    """Whether a command says that all is well; one that says nothing for 30 s says no."""
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 class Cluster:
@@ -131,21 +141,19 @@ class Cluster:
         self._start_accounting()
         self.start_controller()
         for node in NODES:
-            self._run(node, "slurmd", "-D", "-N", node)
+            # jobs are as nice as their daemon: other tests run beside this one
+            self._run(node, "nice", "slurmd", "-D", "-N", node)
         wait_for("the nodes", lambda: self.say("sinfo", "-h", "-o", "%T").split() == ["idle"])
 
     def stop(self):
         """End what was started, jobs first."""
-        if answers("scancel", "--user", "root"):
-            # a job is ended by the daemon of its node
-            for _ in range(50):
-                if not self.say("squeue", "-h").strip():
-                    break
-                time.sleep(0.2)
-        for name in (*NODES, "controller", "accounting", "database", "munge"):
-            self.kill(name, signal.SIGTERM)
-        for link in self.linked:
-            link.unlink(missing_ok=True)
+        try:
+            self._end_jobs()
+        finally:
+            for name in (*NODES, "controller", "accounting", "database", "munge"):
+                self.kill(name, signal.SIGTERM)
+            for link in self.linked:
+                link.unlink(missing_ok=True)
 
     def start_controller(self):
         """Start the controller, which takes up the state that the last one left."""
@@ -174,6 +182,11 @@ class Cluster:
         said = self.say("sacct", "-X", "-n", "-P", "-D", "-o", ",".join(fields), *wanted)
         return [line.split("|") for line in said.splitlines()]
 
+    def _end_jobs(self):
+        # a job is ended by the daemon of its node
+        if answers("scancel", "--user", "root"):
+            wait_for("the end of all jobs", lambda: not self.say("squeue", "-h").strip())
+
     def _run(self, name, *command):
         with open(self.root / f"{name}.out", "ab") as out:
             self.daemons[name] = subprocess.Popen(
@@ -184,20 +197,23 @@ class Cluster:
         facts = {"root": self.root, "host": self.host, **self.ports}
         limits = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
         partitions = [f"PartitionName={p} Nodes=one,two" for p in limits]
-        (self.root / "slurm.conf").write_text(CONF.format(**facts) + "\n".join(partitions) + "\n")
-        (self.root / "slurmdbd.conf").write_text(ACCOUNTING.format(**facts))
-        (self.root / "slurmdbd.conf").chmod(0o600)
         # without cgroups any file passes for a device; a count alone registers none
         devices = [self.root / f"gpu-{node}" for node in NODES]
         for device in devices:
             device.touch()
-        lines = [f"NodeName={n} Name=gpu File={d}\n" for n, d in zip(NODES, devices, strict=True)]
-        (self.root / "gres.conf").write_text("".join(lines))
+        cards = [f"NodeName={n} Name=gpu File={d}" for n, d in zip(NODES, devices, strict=True)]
+        lines = (
+            CONF.format(**facts) + "\n".join(partitions),
+            ACCOUNTING.format(**facts),
+            "\n".join(cards),
+        )
         DEFAULT_FOLDER.mkdir(exist_ok=True)
-        for name in ("slurm.conf", "slurmdbd.conf", "gres.conf"):
-            link = DEFAULT_FOLDER / name
+        for link, text in zip(places(), lines, strict=True):
+            file = self.root / link.name
+            file.write_text(f"{MARK}{text}\n")
+            file.chmod(0o600)
             link.unlink(missing_ok=True)
-            link.symlink_to(self.root / name)
+            link.symlink_to(file)
             self.linked.append(link)
 
     def _start_munge(self):
