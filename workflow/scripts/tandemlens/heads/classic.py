@@ -36,6 +36,8 @@ DECLARATION = Declaration(
     bands=2,
     fit_on={"run": ("folds",), "train": ("systems", "features")},
     score_on=("features",),
+    # below some 10,000 systems two threads of XGBoost take as long as one
+    threads=1,
 )
 log = logging.getLogger("tandemlens")
 #: signs that lensing by a second cluster dictates (methods 4); arc_excess_z, seeing and curvature itself have none
