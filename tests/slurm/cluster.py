@@ -143,7 +143,8 @@ class Cluster:
         for node in NODES:
             # jobs are as nice as their daemon: other tests run beside this one
             self._run(node, "nice", "slurmd", "-D", "-N", node)
-        wait_for("the nodes", lambda: self.say("sinfo", "-h", "-o", "%T").split() == ["idle"])
+        for node in NODES:
+            self._await(node, lambda: self.say("sinfo", "-h", "-o", "%T").split() == ["idle"])
 
     def stop(self):
         """End what was started, jobs first."""
@@ -158,7 +159,7 @@ class Cluster:
     def start_controller(self):
         """Start the controller, which takes up the state that the last one left."""
         self._run("controller", "slurmctld", "-D")
-        wait_for("the controller", lambda: answers("scontrol", "ping"))
+        self._await("controller", lambda: answers("scontrol", "ping"))
 
     def kill(self, name, how):
         """End a daemon."""
@@ -193,6 +194,15 @@ class Cluster:
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
             )
 
+    def _await(self, name, condition):
+        """Wait until a daemon answers; one that has ended says why."""
+
+        def answered():
+            assert self.daemons[name].poll() is None, (self.root / f"{name}.out").read_text()
+            return condition()
+
+        wait_for(name, answered)
+
     def _configure(self):
         facts = {"root": self.root, "host": self.host, **self.ports}
         limits = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
@@ -224,7 +234,7 @@ class Cluster:
         place |= {"log-file": self.root / "munged.log", "seed-file": self.root / "munge.seed"}
         options = [f"--{name}={path}" for name, path in place.items()]
         self._run("munge", "munged", "--foreground", "--force", *options)
-        wait_for("munge", (self.root / "munge.socket").exists)
+        self._await("munge", (self.root / "munge.socket").exists)
 
     def _start_accounting(self):
         data, door = self.root / "database", self.root / "database.socket"
@@ -234,11 +244,11 @@ class Cluster:
         pid = f"--pid-file={self.root}/mariadbd.pid"
         self._run("database", "mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", pid, *where, *quick)
         client = ("mariadb", f"--socket={door}", "-uroot", "-e")
-        wait_for("the database", lambda: answers(*client, "SELECT 1"))
+        self._await("database", lambda: answers(*client, "SELECT 1"))
         made = "CREATE DATABASE slurm; CREATE USER slurm@localhost IDENTIFIED BY 'slurm'; "
         self.say(*client, made + "GRANT ALL ON slurm.* TO slurm@localhost;")
         self._run("accounting", "slurmdbd", "-D")
         manager = ("sacctmgr", "-i")
-        wait_for("slurmdbd", lambda: answers(*manager, "add", "cluster", "test"))
+        self._await("accounting", lambda: answers(*manager, "add", "cluster", "test"))
         self.say(*manager, "add", "account", "astronomy")
         self.say(*manager, "add", "user", "root", "Account=astronomy")

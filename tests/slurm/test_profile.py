@@ -23,8 +23,8 @@ class Run:
     """Snakemake with the profile, at work in a tree."""
 
     def __init__(self, tree, *arguments):
-        command = [sys.executable, IMPATIENT, "--workflow-profile", "profiles/slurm", "--latency-wait", "10"]
-        command += ["--configfile", "small.yaml", *arguments]
+        command = [sys.executable, IMPATIENT, "--configfile", "small.yaml", "--workflow-profile", "profiles/slurm"]
+        command += ["--latency-wait", "10", *arguments]
         self._log = tree.folder / "said.log"
         with open(self._log, "wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
