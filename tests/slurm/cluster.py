@@ -19,7 +19,7 @@ DEFAULT_FOLDER = Path("/etc/slurm")
 MARK = "# made by a test of tandemlens\n"
 CONF = """
 ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={controller}
 SlurmUser=root
 SlurmdUser=root
@@ -54,8 +54,8 @@ AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=2
-NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=8 RealMemory=16000 Gres=gpu:1
-NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs=8 RealMemory=16000 Gres=gpu:1
+NodeName=one NodeHostname={host} NodeAddr={address} Port={one} CPUs=8 RealMemory=16000 Gres=gpu:1
+NodeName=two NodeHostname={host} NodeAddr={address} Port={two} CPUs=8 RealMemory=16000 Gres=gpu:1
 """
 ACCOUNTING = """
 AuthType=auth/munge
@@ -84,11 +84,20 @@ def hindrance():
         )
     if os.geteuid() != 0:
         return "SLURM's daemons are started as root here"
+    try:
+        own_address()
+    except OSError:
+        return f"the name of this machine, {socket.gethostname()}, has no address; add one to /etc/hosts"
     # a test that was killed leaves links
     foreign = [str(path) for path in places() if path.exists() and not path.read_text().startswith(MARK)]
     if foreign:
         return f"{' and '.join(foreign)} belong to a SLURM of this machine"
     return ""
+
+
+def own_address():
+    """The address of this machine's name, the only one at which the daemons of SLURM listen."""
+    return socket.gethostbyname(socket.gethostname())
 
 
 def places():
@@ -97,8 +106,8 @@ def places():
 
 
 def free_ports(names):
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    """Ports on which nobody listens at any address."""
+    sockets = [socket.create_server(("", 0)) for _ in names]
     ports = {name: s.getsockname()[1] for name, s in zip(names, sockets, strict=True)}
     for s in sockets:
         s.close()
@@ -127,7 +136,7 @@ class Cluster:
 
     def __init__(self, root):
         self.root, self.daemons, self.linked = Path(root), {}, []
-        self.host = socket.gethostname().split(".")[0]
+        self.host, self.address = socket.gethostname().split(".")[0], own_address()
         self.ports = free_ports(("controller", "accounting", "database", *NODES))
 
     def start(self):
@@ -204,7 +213,7 @@ class Cluster:
         wait_for(name, answered)
 
     def _configure(self):
-        facts = {"root": self.root, "host": self.host, **self.ports}
+        facts = {"root": self.root, "host": self.host, "address": self.address, **self.ports}
         limits = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
         partitions = [f"PartitionName={p} Nodes=one,two" for p in limits]
         # without cgroups any file passes for a device; a count alone registers none
