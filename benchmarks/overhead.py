@@ -23,8 +23,8 @@ import yaml
 from places import ROOT
 from trees import plant
 
-#: cells of the sky, a shard each, and canvases in each of them
-SKY, CANVASES = ((30, 2), (120, -20), (200, 10), (280, 45)), 2
+#: cells of the sky, a shard each, and canvases in each of them; every canvas gives six systems
+SKY, CANVASES = ((30, 2), (120, -20), (200, 10), (280, 45)), 4
 
 
 def run(tree, cores, *arguments):
