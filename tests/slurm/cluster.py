@@ -96,7 +96,7 @@ def hindrance():
 
 
 def own_address():
-    """The address of this machine's name, the only one at which the daemons of SLURM listen."""
+    """The address of this machine's name, the only one at which the daemons listen, but for slurmdbd."""
     return socket.gethostbyname(socket.gethostname())
 
 
@@ -114,7 +114,7 @@ def free_ports(names):
     return ports
 
 
-def wait_for(what, condition, seconds=60):
+def wait_for(what, condition, seconds=120):
     """Wait until a condition holds; returns what it gives."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -186,10 +186,9 @@ class Cluster:
         """What a command of SLURM answers."""
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
-    def jobs(self, *fields, name=None):
+    def jobs(self, *fields):
         """Jobs that were ever submitted, oldest first, as lists of fields of sacct."""
-        wanted = ["--name", name] if name else []
-        said = self.say("sacct", "-X", "-n", "-P", "-D", "-o", ",".join(fields), *wanted)
+        said = self.say("sacct", "-X", "-n", "-P", "-D", "-o", ",".join(fields))
         return [line.split("|") for line in said.splitlines()]
 
     def _end_jobs(self):
