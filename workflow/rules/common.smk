@@ -25,12 +25,14 @@ from tandemlens.heads.declaration import (
     check_heads,
     read_declaration,
 )
-from tandemlens.sky.check import check_sample
 from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
 from tandemlens.survey.remote import at_hand, is_remote
 
 if workflow.is_main_process:
+    # takes long to import, and a job on a cluster starts Snakemake twice
+    from tandemlens.sky.check import check_sample
+
     drop_stale_locks()
 
 try:
