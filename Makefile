@@ -2,7 +2,7 @@
 # make test   sets everything up and runs the tests
 # make fuzz   looks for new counterexamples to the property tests
 # make faults kills runs a hundred times at random and compares what they end in (hours)
-# make slurm  runs the profile on a SLURM that it starts itself
+# make slurm  of the tests only the one that runs the profile on a SLURM that it starts itself
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make manual writes the settings tables of config/README.md, and docs/data-model.md

@@ -1,4 +1,5 @@
 import sys
+from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -26,12 +27,14 @@ from tandemlens.heads.declaration import (
     check_models,
     read_declaration,
 )
-from tandemlens.sky.check import check_sample
 from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
 from tandemlens.survey.remote import at_hand, is_remote
 
 if workflow.is_main_process:
+    # takes long to import, and a job on a cluster starts Snakemake twice
+    from tandemlens.sky.check import check_sample
+
     drop_stale_locks()
 
 try:
@@ -113,8 +116,14 @@ GRADE_FILES = sorted(
 )
 
 
-def code(script):
+@cache
+def digest_of_code(script):
     return code_digest(SCRIPTS / f"{script}.py", SCRIPTS)
+
+
+def code(script):
+    """Digest of the code of a rule, reckoned where a job wants it: the process of one job needs no other rule's."""
+    return lambda wildcards: digest_of_code(script)
 
 
 def targets_of(sample):

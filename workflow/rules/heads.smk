@@ -15,7 +15,7 @@ for head in HEADS:
             f"{RESULTS}/benchmarks/fit_{head.name}.jsonl"
         conda:
             f"../../envs/{head.environment}.yaml"
-        threads: 2 if head.trained else 1
+        threads: head.threads
         resources:
             mem_mb=memory(4000 if head.environment == "deep" else 1000, 2),
             runtime=minutes(SETTINGS[head.name].get("minutes", 30) + 30, 2),

@@ -55,6 +55,8 @@ DECLARATION = Declaration(
     ),
     fit_on={"run": ("folds",), "train": ("systems", "features")},
     score_on=("features",),
+    # below some 10,000 systems two threads of XGBoost take as long as one
+    threads=1,
 )
 log = logging.getLogger("tandemlens")
 #: both are learnt from: the boosters leave out and end on folds of their own

@@ -59,6 +59,7 @@ DECLARATION = Declaration(
     fit_on={"search": ("targets", "segments", "photometry")},
     score_on=("targets", "segments", "photometry", "features", "sequence"),
     environment="sky",
+    threads=1,
 )
 
 #: fewest segments that make a population

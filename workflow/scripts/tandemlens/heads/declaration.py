@@ -48,6 +48,8 @@ class Declaration:
         File of ``envs``.
     fused : bool
         Whether it takes part in the ranking; one that does not is there for comparison.
+    threads : int
+        Cores that its training can use.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Declaration:
     score_on: tuple = ()
     environment: str = "learn"
     fused: bool = True
+    threads: int = 2
 
     @property
     def trained(self):
