@@ -76,23 +76,12 @@ def write_crate(ends, places, code_path, out_path, cfg, most_files=_MOST_FILES):
     InputError
         If a sidecar is missing or spoiled.
     """
-    lineage = _own_lineage(ends, places)
+    lineage = trace_back(ends, places, siblings=True)
     if lineage.problems:
         raise InputError(f"the crate cannot be made: {next(iter(lineage.problems.values()))}")
     made = sum(facts is not None for facts in lineage.facts.values())
     crate = _Crate(lineage, places, cfg, made > most_files)
     write_text(out_path, json.dumps(crate.describe(ends, code_path), indent=1, ensure_ascii=False))
-
-
-def _own_lineage(ends, places):
-    """What the run made, and what it was given; products of another run, whose crate tells theirs, are given."""
-    lineage = trace_back(ends, places, True, lambda facts, path: any(map(places.is_made, facts["outputs"])))
-    own = {path: facts for path, facts in lineage.facts.items() if facts and places.is_made(path)}
-    given = {path for facts in own.values() for path in facts["inputs"]}
-    for path in [path for path in lineage.facts if path not in own]:
-        lineage.facts.pop(path)
-    lineage.facts.update(own | dict.fromkeys(sorted(given - own.keys())))
-    return lineage
 
 
 class _Crate:
