@@ -128,6 +128,20 @@ def test_two_crates_of_one_run_are_equal(run):
     assert Path(CRATE).read_bytes() == first
 
 
+def test_products_of_another_run_are_given(run):
+    """Its crate tells how they were made."""
+    make("fit", ["other/models/classic"], ["list.csv"], {"model.json": "{}"})
+    make("fuse", ["other/models/fusion", "other/held_out.parquet"], ["other/models/classic"])
+    scores = f"{ROAD}/hp8_00001/scores.parquet"
+    make("score", [scores], [f"{ROAD}/hp8_00001/cutouts.h5", "other/models/classic", "other/models/fusion"], "anew")
+    entities = crate()
+    given = {entities[key]["name"]: key for key in ids(action(entities, "score")["object"]) if key in entities}
+    assert {"other/models/classic", "other/models/fusion"} <= given.keys()
+    assert entities[given["other/models/classic"]]["sha256"] == digest_of("other/models/classic")
+    assert not any(key.startswith("#fuse-") or "held_out" in key for key in entities)
+    assert len([key for key in entities if key.startswith("#fit-")]) == 1
+
+
 def test_a_missing_sidecar_is_said(run):
     sidecar_of(f"{ROAD}/hp8_00002/cutouts.h5").unlink()
     with pytest.raises(InputError, match=r"the crate cannot be made: .*hp8_00002/cutouts\.h5 has no sidecar"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tandemlens.base.errors import InputError
-from tandemlens.base.sidecar import read_sidecar, sidecar_of
+from tandemlens.base.sidecar import read_sidecar
 
 
 @dataclass
@@ -93,7 +93,8 @@ def trace_back(
 
 
 def _facts(path: str, places: Places, out: Lineage) -> dict[str, Any] | None:
-    if not places.is_made(path) and not sidecar_of(path).is_file():
+    # what another run has made is given to this one, and its own crate tells the rest
+    if not places.is_made(path):
         return None
     try:
         return read_sidecar(path)
