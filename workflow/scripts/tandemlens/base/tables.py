@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.util import hash_array
 
 from tandemlens.base.atomic import atomic_path
 from tandemlens.base.errors import InputError
@@ -74,6 +75,30 @@ def read_table(path, columns=None, filters=None):
     pandas.DataFrame
     """
     return pq.read_table(path, columns=columns, filters=filters).to_pandas()
+
+
+def thinned(frame, most, kind=None):
+    """At most so many rows, those of targets whose names have the smallest digests.
+
+    Which rows are kept depends neither on their order nor, for most of them, on targets that come later, so that a
+    table can be gathered part by part.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Column target_id.
+    most : int
+    kind : (n,) array, optional
+        As many of every value of it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the order of `frame`.
+    """
+    digest = pd.Series(hash_array(frame["target_id"].to_numpy(object)))
+    place = digest.groupby(np.zeros(len(frame)) if kind is None else np.asarray(kind)).rank(method="first")
+    return frame[(place <= most).to_numpy()]
 
 
 def read_meta(path):
