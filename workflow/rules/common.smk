@@ -75,6 +75,14 @@ CAN_EXPECT = all({"mock", "filter"} <= SURVEY["bands"][band].keys() for band in 
 #: without a training sample no head is trained, and nothing is fused
 LEARNS = "train" in SIMULATED
 HEADS = [head for head in HEADS if LEARNS or not head.trained]
+#: a model a head, and that of the fusion
+MODELS = [h.name for h in HEADS] + ["fusion"] * LEARNS
+UNFITTED = [name for name in MODELS if not Path(RESULTS, "models", name).is_dir()]
+if UNFITTED and not SETTINGS["refit"]:
+    raise WorkflowError(
+        f"refit is false, and {RESULTS}/models/{UNFITTED[0]} does not exist; "
+        "run once with refit true"
+    )
 #: whether a head learns from synthetic systems
 SYNTHETIC = any(SETTINGS[head.name].get("synthetic", False) for head in HEADS)
 #: what an injected sample paints on is a sample of its own, which is only fetched

@@ -1,5 +1,3 @@
-#: a model a head, and that of the fusion
-MODELS = [h.name for h in HEADS] + ["fusion"] * LEARNS
 CARDS = f"{RESULTS}/report/cards"
 
 

@@ -13,8 +13,7 @@ rule catalogue:
         measure=per_shard("measure.parquet"),
         features=per_shard("features.parquet"),
         fused=per_shard("scores/fused.parquet") if LEARNS else [],
-        models=[f"{RESULTS}/models/{h.name}" for h in HEADS]
-        + [f"{RESULTS}/models/fusion"] * LEARNS,
+        models=[f"{RESULTS}/models/{name}" for name in MODELS],
         lenscat=(
             in_data(SETTINGS["crossmatch"]["lenscat"])
             if SETTINGS["crossmatch"]["lenscat"]

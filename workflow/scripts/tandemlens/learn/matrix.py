@@ -109,8 +109,9 @@ def gather(features, targets, most, always=()):
     for paths in zip(features, targets, strict=True):
         frame = placed(*map(read_table, paths))
         wanted = frame["target_id"].isin(always)
-        parts += [frame[wanted]] * wanted.any()
-        frame = frame[~wanted]
+        if wanted.any():
+            parts.append(frame[wanted])
+            frame = frame[~wanted]
         rest = thinned(frame if rest is None else pd.concat([rest, frame], ignore_index=True), most)
     return pd.concat([rest, *parts], ignore_index=True)
 
