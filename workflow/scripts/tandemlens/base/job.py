@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -51,7 +52,7 @@ def job(snakemake):
         said = str(error) if known else f"{type(error).__name__}: {error}"
         said += "; nothing was recorded of it, so run the same command again once it is mended" * of_the_machine(error)
         sys.exit(redact(f"tandemlens {snakemake.rule}: {said}{where}"))
-    log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
+    log.info("%s: done in %.1f s%s", snakemake.rule, time.time() - started, _most_memory())
 
 
 def _start_log(path, rule):
@@ -62,6 +63,19 @@ def _start_log(path, rule):
     handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.info("%s: start", rule)
+
+
+def _most_memory():
+    """The most memory that the process has held, in words; nothing where the kernel does not say.
+
+    getrusage would count what the process held that started this one.
+    """
+    try:
+        with open("/proc/self/status", encoding="utf-8") as handle:
+            found = re.search(r"VmHWM:\s+(\d+) kB", handle.read())
+    except OSError:
+        return ""
+    return f", at most {int(found[1]) / 2**20:.2f} GiB" if found else ""
 
 
 class _Progress:

@@ -17,6 +17,8 @@ _ARROW = {
     "bool": pa.bool_(),
     "str": pa.string(),
 }
+#: rows that are written at a time, a row group of the file
+_ROWS = 200_000
 
 
 def write_table(path, frame, columns, meta=None):
@@ -46,17 +48,22 @@ def write_table(path, frame, columns, meta=None):
         )
     for column in columns:
         _check_range(path, frame[column.name], column)
-    arrays, fields = [], []
-    for column in columns:
-        kind = _ARROW[column.dtype]
-        text = column.dtype == "str"
-        values = frame[column.name].to_numpy(dtype=object if text else column.dtype)
-        arrays.append(pa.array(values, type=kind, from_pandas=text))
-        facts = {"unit": column.unit, "description": column.description, "ucd": column.ucd}
-        fields.append(pa.field(column.name, kind, metadata=facts))
-    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=meta or {}))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    fields = [
+        pa.field(c.name, _ARROW[c.dtype], metadata={"unit": c.unit, "description": c.description, "ucd": c.ucd})
+        for c in columns
+    ]
+    schema = pa.schema(fields, metadata=meta or {})
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, max(len(frame), 1), _ROWS):
+            part = frame.iloc[start : start + _ROWS]
+            arrays = [_array(part[column.name], column) for column in columns]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _array(values, column):
+    text = column.dtype == "str"
+    values = values.to_numpy(dtype=object if text else column.dtype)
+    return pa.array(values, type=_ARROW[column.dtype], from_pandas=text)
 
 
 def read_table(path, columns=None, filters=None):
