@@ -12,10 +12,12 @@ import resource
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import requests
 from asking import settings_of, survey_of, targets_at
+from outcome import tell
 from process import running_server, start_fetch
 
 from tandemlens.survey.services.client import Client, Request
@@ -98,6 +100,13 @@ def main():
         f"Peak memory of a fetch of 40 targets {few:.0f} MiB, of 400 {many:.0f} MiB.",
     ]
     OUT.write_text("\n".join(lines) + "\n")
+    tell(
+        "loop of requests",
+        version("requests"),
+        f"answers a second of one host at {CONNECTIONS} connections",
+        [one / base],
+    )
+    tell("cutouts of the viewer", "", "targets a second of one brick by brick files", [bricks / cutouts])
     print(OUT.read_text())
 
 

@@ -5,12 +5,13 @@ Run, with a finished default run in ``results``::
     PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/million.py FOLDER [--run results] [--targets 1000000]
         [--rules catalogue report ...]
 
-In FOLDER a campaign is made up: a million places on the sky, their shards from the plan, and in every shard the tables
-that the real stages have written of the finished run, whose targets are drawn with replacement. Values, texts and
-statuses are so as real ones are; scores are spread so that no two are equal, and texts that differ from target to
-target in truth do so here. Images are there for the best targets alone; other stacks are a few bytes. Training sample,
-models and evaluation are those of the finished run. Each rule then runs alone through Snakemake, which is told that all
-else is given (``--allowed-rules``); what a job says at its end in its log is what is reported.
+In FOLDER, on the disk of that run, a campaign is made up: a million places on the sky, their shards from the plan, and
+in every shard the tables that the real stages have written of the finished run, whose targets are drawn with
+replacement. Values, texts and statuses are so as real ones are; scores are spread so that no two are equal, and texts
+that differ from target to target in truth do so here. Images are there for the best targets alone; other stacks are a
+few bytes. Training sample, models and evaluation are those of the finished run. Each rule then runs alone through
+Snakemake, told that all else is given (``--allowed-rules``); what a job says at its end in its log goes into
+benchmarks/results/million.json.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -29,9 +31,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from bench import machine
 
 from tandemlens.base.atomic import sha256
 from tandemlens.base.sidecar import job_facts, read_sidecar, sidecar_of, write_sidecar
+from tandemlens.base.stack import read_stack, write_stack
 from tandemlens.base.status import NO_SEGMENTS, OK
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +122,7 @@ def campaign(folder, run, n):
     settings["samples"]["search"]["targets"] = {"catalogue": str(folder / "targets.parquet"), "nside": NSIDE}
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     for part in ("models", "evaluation", "training", f"{SURVEY}/train", f"{SURVEY}/known", "catalogue"):
-        shutil.copytree(run / part, folder / "results" / part, dirs_exist_ok=True)
+        shutil.copytree(run / part, folder / "results" / part, copy_function=os.link)
     shutil.rmtree(folder / "results" / SURVEY / "search", ignore_errors=True)
 
 
@@ -154,29 +158,20 @@ def write_shards(folder, run):
 
 def _stacks(shard, sources, names):
     """Copies of the images of some targets under new names."""
-    for file in ("matched.h5", "segments.h5"):
-        (shard / file).unlink()
-        with h5py.File(shard / file, "w") as out:
-            for new, old in names.items():
-                for source in sources:
-                    with h5py.File(source / file) as given:
-                        (_copy_row if file == "matched.h5" else _copy_group)(given, out, old, new)
-
-
-def _copy_group(given, out, old, new):
-    if old in given:
-        given.copy(old, out, new)
-
-
-def _copy_row(given, out, old, new):
-    rows = np.flatnonzero(given["target_id"].asstr()[:] == old)
-    for name in given if len(rows) else ():
-        one = given[name]
-        if name not in out:
-            out.attrs.update(given.attrs)
-            out.create_dataset(name, (0, *one.shape[1:]), one.dtype, maxshape=(None, *one.shape[1:]))
-        out[name].resize(len(out[name]) + 1, axis=0)
-        out[name][-1] = new if name == "target_id" else one[rows[0]]
+    (shard / "segments.h5").unlink()
+    with ExitStack() as opened, h5py.File(shard / "segments.h5", "w") as labels:
+        stacks = [opened.enter_context(read_stack(source / "matched.h5")) for source in sources]
+        where = {old: (stack, k) for stack in stacks for k, old in enumerate(stack.target_ids)}
+        found = {new: where[old] for new, old in names.items() if old in where}
+        first = stacks[0][0]
+        with write_stack(shard / "matched.h5", first.bands, first.flux.shape[1:], first.psf.shape[-1]) as out:
+            for new, (stack, k) in found.items():
+                out.append(new, stack[k])
+        for source in sources:
+            with h5py.File(source / "segments.h5") as given:
+                for new, old in names.items():
+                    if old in given:
+                        given.copy(old, labels, new)
 
 
 def _sidecars(road, source, run, results):
@@ -237,10 +232,22 @@ def main():
         print(f"plan: {time.monotonic() - started:.0f} s", flush=True)
         write_shards(folder, asked.run.resolve())
         print(f"shards: {time.monotonic() - started:.0f} s", flush=True)
-    rows = []
+    out = ROOT / "benchmarks/results/million.json"
     for rule in asked.rules:
-        rows.append(run_rule(folder, rule, RULES[rule]))
-        print(json.dumps(rows[-1]), flush=True)
+        row = run_rule(folder, rule, RULES[rule])
+        print(json.dumps(row), flush=True)
+        _keep(out, folder, row)
+
+
+def _keep(out, folder, row):
+    """Put the row of a rule into million.json, among those of the others of the same campaign."""
+    n = pq.read_metadata(folder / "targets.parquet").num_rows
+    shards = sum(path.is_dir() for path in (folder / "results" / SURVEY / "search").iterdir())
+    kept = json.loads(out.read_text("utf-8")) if out.exists() else {}
+    rows = {one["rule"]: one for one in kept.get("rules", ()) if kept["targets"] == n} | {row["rule"]: row}
+    facts = {"targets": n, "shards": shards, "date": time.strftime("%Y-%m-%d"), "machine": machine()}
+    facts["rules"] = [rows[rule] for rule in RULES if rule in rows]
+    out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,13 +22,16 @@ _PROGRESS_SECONDS = 10.0
 
 
 @contextmanager
-def job(snakemake):
+def job(snakemake, some_of=()):
     """Run a stage: log to the job's log file, say errors in one sentence, write sidecars at the end.
 
     Parameters
     ----------
     snakemake : snakemake.script.Snakemake
         The object that Snakemake gives to scripts.
+    some_of : sequence of str
+        Names of inputs of which the stage opens a few among many, and says which by ``progress.open``; the others are
+        neither hashed nor told by the sidecars.
 
     Yields
     ------
@@ -41,7 +44,8 @@ def job(snakemake):
     progress = _Progress(snakemake.rule)
     use_scratch(tempfile.gettempdir() if snakemake.resources.get("scratch") else None)
     try:
-        progress.inputs = intact_inputs(snakemake.input)
+        among = {path for name in some_of for path in snakemake.input.get(name)}
+        progress.inputs = intact_inputs(path for path in snakemake.input if path not in among)
         yield progress
         _write_sidecars(snakemake, started, {**progress.inputs, **progress.read})
     except Exception as error:
@@ -89,6 +93,10 @@ class _Progress:
         self._rule = rule
         self._started = self._last = time.monotonic()
         self.inputs, self.read = {}, {}
+
+    def open(self, paths):
+        """Check inputs before they are opened, and have the sidecars tell them."""
+        self.read |= intact_inputs(path for path in paths if path not in self.read)
 
     def __call__(self, done, total):
         now = time.monotonic()

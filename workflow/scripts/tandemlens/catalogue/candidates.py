@@ -27,6 +27,8 @@ from tandemlens.survey.targets import clean_targets
 
 log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
+#: shards whose tables are in memory at a time
+_SHARDS = 64
 _FROM_MEASURE = ("ebv", "ebv_source", "fwhm")
 
 
@@ -91,21 +93,22 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
 
 
 def _gathered(targets, elsewhere, given, cfg, progress):
-    """Rows of all targets with what is measured of them, read shard by shard; in no order."""
+    """Rows of all targets with what is measured of them, read some shards at a time; in no order."""
     names = ("fetch", *_STAGES, *cfg["heads"])
-    paths = {Path(files[1]).parent.name: dict(zip(names, files, strict=True))
-             for files in zip(*(given[name] for name in names), strict=True)}  # fmt: skip
-    # floats and text where a value may be missing, so that the parts of all shards agree
+    paths = {Path(files[1]).parent.name: files for files in zip(*(given[name] for name in names), strict=True)}
+    # floats and text where a value may be missing, so that the parts agree
     kinds = {c.name: {"str": "str"}.get(c.dtype, "float64") for c in _measured_columns(cfg)}
-    gathered, shards = defaultdict(list), targets.groupby("shard", sort=True)
-    for number, (shard, rows) in enumerate(shards):
-        part = _shard_rows(rows, paths.get(shard), cfg).join(elsewhere, on="target_id")
-        for name in set(kinds) - set(part):
-            part[name] = np.nan
+    shards, gathered = sorted(targets["shard"].unique()), defaultdict(list)
+    for start in range(0, len(shards), _SHARDS):
+        some = shards[start : start + _SHARDS]
+        files = [paths[shard] for shard in some if shard in paths]
+        tables = {name: _concat([row[k] for row in files]) for k, name in enumerate(names)}
+        rows = targets[targets["shard"].isin(some)]
+        part = _some_rows(rows, tables, cfg).join(elsewhere, on="target_id")
         part = part.astype(kinds).fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
         for name in part:
             gathered[name].append(part[name])
-        progress(number + 1, len(shards))
+        progress(start + len(some), len(shards))
     parts = {name: pd.concat(gathered.pop(name), ignore_index=True) for name in list(gathered)}
     return pd.DataFrame(parts, copy=False)
 
@@ -118,9 +121,8 @@ def _measured_columns(cfg):
     return [*of_heads, *of_features, *of_measure, *expand(PIXELS, cfg["bands"])]
 
 
-def _shard_rows(targets, paths, cfg):
-    """Targets of one shard with the rows of all its tables; those that are in no shard have none."""
-    tables = {name: read_table(path) for name, path in paths.items()} if paths else defaultdict(pd.DataFrame)
+def _some_rows(targets, tables, cfg):
+    """Targets with the rows of all tables; those that are in no shard have none."""
     frame = targets.drop(columns=["ebv", "status", "reason"]).merge(_road(targets, tables), on="target_id", how="left")
     for head in cfg["heads"]:
         frame = frame.merge(_take(tables[head], [c.name for c in scores.OF[head][1:]]), on="target_id", how="left")
