@@ -15,8 +15,8 @@ if SETTINGS["refit"]:
             "../../envs/deep.yaml"
         threads: 2
         resources:
-            mem_mb=memory(2000, 0.5),
-            runtime=minutes(60, 2.0),
+            mem_mb=memory(2000, 0.5, "train"),
+            runtime=minutes(60, 2.0, "train"),
             gpu=gpus("generator"),
         params:
             code=code("generator"),
@@ -100,8 +100,8 @@ rule generator_checks:
         "../../envs/deep.yaml"
     threads: 2
     resources:
-        mem_mb=memory(2000, 0.5),
-        runtime=minutes(30, 2.0),
+        mem_mb=memory(2000, 0.5, "train"),
+        runtime=minutes(30, 2.0, "train"),
         gpu=gpus("augment"),
     params:
         code=code("generator_checks"),

@@ -18,8 +18,8 @@ if SETTINGS["refit"]:
         conda:
             "../../envs/learn.yaml"
         resources:
-            mem_mb=memory(1000, 0.01),
-            runtime=minutes(20, 0.05),
+            mem_mb=memory(1000, 0.01, "train"),
+            runtime=minutes(20, 0.05, "train"),
         params:
             code=code("fuse"),
             cfg={

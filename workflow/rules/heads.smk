@@ -19,8 +19,8 @@ for head in HEADS:
                 f"../../envs/{head.environment}.yaml"
             threads: 2 if head.trained else 1
             resources:
-                mem_mb=memory(4000 if head.environment == "deep" else 1000, 2),
-                runtime=minutes(SETTINGS[head.name].get("minutes", 30) + 30, 2),
+                mem_mb=memory(4000 if head.environment == "deep" else 2000, 2, "train"),
+                runtime=minutes(SETTINGS[head.name].get("minutes", 30) + 30, 2, "train"),
                 gpu=gpus(head.name),
             params:
                 code=code(f"heads/fit_{head.name}"),

@@ -24,7 +24,7 @@ if SETTINGS["refit"]:
             "../../envs/deep.yaml"
         threads: 2
         resources:
-            mem_mb=memory(4000, 2),
+            mem_mb=memory(4000, 2, "train"),
             runtime=minutes(SETTINGS["pretrain"]["minutes"] + 30),
             gpu=gpus("pretrain", SETTINGS["pretrain"]["devices"]),
         params:
