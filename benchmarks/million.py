@@ -47,14 +47,13 @@ PICTURED = 150
 SEGMENTS = 4
 #: rules that see all targets, in order, and one product of each
 RULES = {
-    "fit_colour": "models/colour",
     "catalogue": "catalogue/candidates.parquet",
     "figures": "report/figures/sky.png",
     "next_to_grade": "catalogue/next_to_grade.parquet",
     "report": "report/index.html",
-    "hats": "catalogue/hats",
     "cards": "report/cards/colour.md",
     "crate": "ro-crate-metadata.json",
+    "fit_colour": "models/colour",
 }
 #: texts that are another for every target
 OWN_TEXT = ("cutout_sha256", "drivers", "reason", "sha256", "url")
@@ -118,19 +117,26 @@ def campaign(folder, run, n):
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(folder / "targets.parquet")
     settings = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    settings |= {"results": str(folder / "results"), "grades": {"next": True}, "catalogue": {"hats": True}}
-    settings["samples"]["search"]["targets"] = {"catalogue": str(folder / "targets.parquet"), "nside": NSIDE}
+    settings |= {"grades": {"next": True}}
+    settings["samples"]["search"]["targets"] = {"catalogue": "targets.parquet", "nside": NSIDE}
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
-    for part in ("models", "evaluation", "training", f"{SURVEY}/train", f"{SURVEY}/known", "catalogue"):
+    # the shards of its search too: models and pages of it speak of them
+    for part in ("models", "evaluation", "training", SURVEY, "catalogue"):
         shutil.copytree(run / part, folder / "results" / part, copy_function=os.link)
-    shutil.rmtree(folder / "results" / SURVEY / "search", ignore_errors=True)
+    for name in ("Snakefile", "LICENSE", "config", "envs", "profiles", "resources", "workflow"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "results/report").mkdir()
+    for name in ("simulation", "evaluation"):
+        for suffix in (".html", ".html.prov.json"):
+            os.link(run / f"report/{name}{suffix}", folder / f"results/report/{name}{suffix}")
 
 
 def write_shards(folder, run):
     """Every table of every shard, and the images of the best targets."""
     os.fsync = lambda _: None  # nothing here need outlive a power cut
     source, rng = Source(run), np.random.default_rng(6)
-    road = folder / "results" / SURVEY / "search"
+    os.chdir(folder)
+    road = Path("results") / SURVEY / "search"
     targets = pq.read_table(road / "targets.parquet")
     frame = targets.select(["target_id", "shard", "status"]).to_pandas()
     best = []
@@ -153,7 +159,7 @@ def write_shards(folder, run):
     for shard, part in pictured.groupby("shard"):
         names = dict(zip(part["target_id"], source.ids[part["drawn"]], strict=True))
         _stacks(road / shard, source.shards, names)
-    _sidecars(road, source, run, folder / "results")
+    _sidecars(road, source)
 
 
 def _stacks(shard, sources, names):
@@ -174,40 +180,36 @@ def _stacks(shard, sources, names):
                         given.copy(old, labels, new)
 
 
-def _sidecars(road, source, run, results):
+def _sidecars(road, source):
     """Sidecars of all products, by those of the first shard of the finished run."""
     pattern = source.shards[0]
     facts = {name: read_sidecar(pattern / name) for name in (*source.names, "targets.parquet")}
-    here, there = str(pattern), {}
-    for shard in sorted(p for p in road.iterdir() if p.is_dir()):
+    there = {}
+    for shard in sorted(road.glob(f"hp{NSIDE}_*")):
         digests = {str(shard / name): sha256(shard / name) for name in facts}
         for name, one in facts.items():
-            inputs = {_moved(path, here, shard, run, results): digest for path, digest in one["inputs"].items()}
+            inputs = {_moved(path, pattern, shard): digest for path, digest in one["inputs"].items()}
             for path in inputs:
                 if path not in digests and path not in there and Path(path).exists():
                     there[path] = read_sidecar(path)["sha256"] if sidecar_of(path).is_file() else sha256(path)
             inputs = {path: digests.get(path, there.get(path, digest)) for path, digest in inputs.items()}
-            outputs = [_moved(path, here, shard, run, results) for path in one["outputs"]]
+            outputs = [_moved(path, pattern, shard) for path in one["outputs"]]
             told = job_facts(one["rule"], time.time(), outputs, inputs, one["wildcards"], one["code"], one["settings"])
             write_sidecar(shard / name, told)
 
 
-def _moved(path, here, shard, run, results):
-    """Path of the finished run as that of the campaign."""
-    relative = "results/" + str(Path(here).relative_to(run))
-    return (
-        path.replace(relative, str(shard)).replace("results/", f"{results}/", 1)
-        if path.startswith("results/")
-        else path
-    )
+def _moved(path, pattern, shard):
+    """Path of a product of a shard of the finished run as that of a shard of the campaign."""
+    own = f"results/{SURVEY}/search/{pattern.name}/"
+    return str(shard / path.removeprefix(own)) if path.startswith(own) else path
 
 
 def run_rule(folder, rule, product):
     """Seconds and GiB of the job of a rule, and seconds of the Snakemake around it."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(folder / "settings.yaml")]
-    command += ["--allowed-rules", rule, "--forcerun", rule, "--quiet", "all", "--", str(folder / "results" / product)]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "settings.yaml"]
+    command += ["--allowed-rules", rule, "--forcerun", rule, "--quiet", "all", "--", f"results/{product}"]
     started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     wall = time.monotonic() - started
     found = _DONE.search((folder / f"results/logs/{rule}.log").read_text()) if done.returncode == 0 else None
     if found is None:
@@ -226,9 +228,9 @@ def main():
     folder, settings = asked.folder.resolve(), asked.folder.resolve() / "settings.yaml"
     if not settings.exists():
         campaign(folder, asked.run.resolve(), asked.targets)
-        plan = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--configfile", str(settings)]
+        plan = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--configfile", "settings.yaml"]
         started = time.monotonic()
-        subprocess.run([*plan, "--allowed-rules", "all"], cwd=ROOT, capture_output=True, check=False)
+        subprocess.run([*plan, "--allowed-rules", "all"], cwd=folder, capture_output=True, check=False)
         print(f"plan: {time.monotonic() - started:.0f} s", flush=True)
         write_shards(folder, asked.run.resolve())
         print(f"shards: {time.monotonic() - started:.0f} s", flush=True)
@@ -242,7 +244,7 @@ def main():
 def _keep(out, folder, row):
     """Put the row of a rule into million.json, among those of the others of the same campaign."""
     n = pq.read_metadata(folder / "targets.parquet").num_rows
-    shards = sum(path.is_dir() for path in (folder / "results" / SURVEY / "search").iterdir())
+    shards = len(list((folder / "results" / SURVEY / "search").glob(f"hp{NSIDE}_*")))
     kept = json.loads(out.read_text("utf-8")) if out.exists() else {}
     rows = {one["rule"]: one for one in kept.get("rules", ()) if kept["targets"] == n} | {row["rule"]: row}
     facts = {"targets": n, "shards": shards, "date": time.strftime("%Y-%m-%d"), "machine": machine()}
