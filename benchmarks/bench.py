@@ -28,8 +28,8 @@ BENCHMARKS = {
     "psf_matching": ([], 3, 60),
     "sky_speed": (["3"], 1, 240),
     "fetch_speed": ([], 1, 240),
-    "classic_speed": ([], 3, 120),
-    "exports_speed": (["20000", "peers"], 3, 120),
+    "classic_speed": ([], 3, 80),
+    "exports_speed": (["20000", "peers"], 3, 80),
 }
 #: what is not run, and why
 LEFT_OUT = {

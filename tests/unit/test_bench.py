@@ -9,6 +9,7 @@ from places import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench
+import costs
 import outcome
 
 HELPERS = {"bench", "outcome"}
@@ -21,7 +22,7 @@ def test_no_benchmark_is_forgotten():
     assert found == HELPERS | named | set(bench.BENCHMARKS)
     assert not named & set(bench.BENCHMARKS)
     # what may go on for ever would: 25 minutes are what all may take together
-    assert sum(repeats * limit for _, repeats, limit in bench.BENCHMARKS.values()) <= 2000
+    assert sum(repeats * limit for _, repeats, limit in bench.BENCHMARKS.values()) <= 25 * 60
 
 
 @pytest.fixture
@@ -72,3 +73,43 @@ def test_a_benchmark_run_alone_writes_nothing(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     outcome.tell("peer", "1", "time", [1.0])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_is_that_of_the_measurements():
+    """`benchmarks/costs.py plan` writes it; costs measured anew alone fail here."""
+    text = costs.DOCUMENT.read_text()
+    assert costs.fill(text) == text
+
+
+def test_costs_of_a_rule_are_those_that_made_its_times(tmp_path):
+    """3 s to start and half a second a system; a job that says NA is left out, and bytes are of the larger shards."""
+    sizes = {("train", "hp8_00001"): 60, ("train", "hp8_00002"): 50, ("search", "hp8_00003"): 2}
+    for (sample, shard), n in sizes.items():
+        folder = tmp_path / "benchmarks/match" / sample
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"cpu_time": 3 + 0.5 * n, "max_rss": 100 + n}
+        (folder / f"{shard}.jsonl").write_text(json.dumps(facts) + "\n")
+        (tmp_path / "sky" / sample / shard).mkdir(parents=True)
+        (tmp_path / "sky" / sample / shard / "a.h5").write_bytes(bytes(1000 * n if n > 2 else 10**6))
+    (tmp_path / "benchmarks/match/train/hp8_00009.jsonl").write_text('{"cpu_time": "NA", "max_rss": "NA"}\n')
+    sizes["train", "hp8_00009"] = 1
+    found = costs.rule_costs(tmp_path, sizes)
+    assert found == {"match": {"jobs": 3, "systems": 112, "start": 3.0, "system": 0.5, "mib": 160.0}}
+    assert costs.file_costs(tmp_path, "sky", sizes) == {"a.h5": 1000}
+
+
+def test_the_plan_of_a_campaign():
+    measured = {"jobs": 9, "systems": 90, "start": 9.0, "system": 0.9, "mib": 300.0}
+    files = dict.fromkeys(costs.STACKS, 2**20) | {"systems.parquet": 10**9, "features.parquet": 1024}
+    rules = {**dict.fromkeys(costs.ROAD, measured), "score_colour": measured, "render": measured}
+    facts = {"systems": 90, "survey": "sky", "date": "2026-01-01", "machine": "m", "rules": rules, "files": files}
+    million = {"targets": 10**6, "shards": 2700, "date": "2026-01-01", "machine": "m"}
+    million["rules"] = [{"rule": "catalogue", "seconds": 100.4, "gib": 2.345}]
+    lines = costs.plan_tables(facts, million).splitlines()
+    # 25 shards of 9 s each and 9,000 s of systems, for each of four stages
+    assert "| CPU hours from pixels to features | 10 | 102 | 1,025 |" in lines
+    assert "| stacks (GiB) | 29 | 293 | 2,930 |" in lines
+    assert "| tables and sidecars (GiB) | 0.0095 | 0.095 | 0.95 |" in lines
+    assert "| shards | 25 | 250 | 2,500 |" in lines
+    assert any(line.startswith("| catalogue | 100 | 2.3") for line in lines)
+    assert not any("render" in line for line in lines)
