@@ -55,6 +55,8 @@ RULES = {
     "crate": "ro-crate-metadata.json",
     "fit_colour": "models/colour",
 }
+#: tables that none of these stages reads, and that are larger than all others together
+UNREAD = ("truth.parquet", "curves.parquet")
 #: texts that are another for every target
 OWN_TEXT = ("cutout_sha256", "drivers", "reason", "sha256", "url")
 _DONE = re.compile(r": done in ([\d.]+) s, at most ([\d.]+) GiB")
@@ -75,7 +77,7 @@ class Source:
         features = pd.concat([pd.read_parquet(s / "features.parquet") for s in self.shards], ignore_index=True)
         self.ids = pd.Index(features["target_id"])
         self.seen = features["status"].isin((OK, NO_SEGMENTS)).to_numpy()
-        self.tables = {name: self._table(name) for name in self.names if name.endswith(".parquet")}
+        self.tables = {name: self._table(name) for name in self.names if _is_read(name)}
 
     def _table(self, name):
         table = pa.concat_tables([pq.read_table(s / name) for s in self.shards])
@@ -105,6 +107,10 @@ class Source:
             place = part.column_names.index(column)
             part = part.set_column(place, part.schema.field(place), pa.array(values, part.schema.field(place).type))
         return part
+
+
+def _is_read(name):
+    return name.endswith(".parquet") and name not in UNREAD
 
 
 def campaign(folder, run, n):
@@ -145,7 +151,7 @@ def write_shards(folder, run):
         (road / shard / "scores").mkdir(parents=True, exist_ok=True)
         pq.write_table(targets.take(part.index.to_numpy()), road / shard / "targets.parquet", compression="zstd")
         for name in source.names:
-            if name.endswith(".parquet"):
+            if _is_read(name):
                 rows = source.rows(name, drawn, ids, rng)
                 pq.write_table(rows, road / shard / name, compression="zstd")
                 if name == "scores/fused.parquet":
