@@ -75,9 +75,10 @@ rule expect:
         "../../envs/sky.yaml"
     resources:
         mem_mb=memory(1000, 0.005),
-        # half a second a second cluster, whatever the number of targets
         runtime=minutes(
-            10 + SETTINGS["expect"]["lenses"] * SETTINGS["expect"]["draws"] / 120
+            # half a second for each cluster behind, whatever the number of targets
+            10
+            + SETTINGS["expect"]["lenses"] * SETTINGS["expect"]["draws"] / 120
         ),
     params:
         code=code("expect"),
