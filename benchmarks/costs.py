@@ -103,7 +103,8 @@ def plan_tables(costs, million):
     -------
     str
     """
-    rules = {name: one for name, one in costs["rules"].items() if name in ROAD or name.startswith("score_")}
+    scores = [name for name in costs["rules"] if name.startswith("score_")]
+    rules = {name: costs["rules"][name] for name in (*ROAD, *scores)}
     lines = [
         f"Measured on {costs['systems']} systems of the survey `{costs['survey']}` on {costs['date']} "
         f"({costs['machine']}); {SHARD} clusters a shard.",
