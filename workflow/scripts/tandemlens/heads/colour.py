@@ -59,7 +59,10 @@ def fit(shards, model_dir, cfg):
         frame = frame[frame["kind"].isin(("arc", "member", "other"))]
         frame = frame.loc[well_measured(frame, bands, cfg["min_snr"]), [c.name for c in columns]]
         kept = frame if kept is None else pd.concat([kept, frame], ignore_index=True)
-        kept = thinned(kept, cfg["population"], kept["kind"] == "arc")
+        # now and then is enough to bound it
+        if len(kept) > 10 * cfg["population"]:
+            kept = thinned(kept, cfg["population"], kept["kind"] == "arc")
+    kept = thinned(kept, cfg["population"], kept["kind"] == "arc")
     Path(model_dir).mkdir(parents=True, exist_ok=True)
     write_table(Path(model_dir) / "population.parquet", kept, columns)
 

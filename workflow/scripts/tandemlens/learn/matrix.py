@@ -112,8 +112,11 @@ def gather(features, targets, most, always=()):
         if wanted.any():
             parts.append(frame[wanted])
             frame = frame[~wanted]
-        rest = thinned(frame if rest is None else pd.concat([rest, frame], ignore_index=True), most)
-    return pd.concat([rest, *parts], ignore_index=True)
+        rest = frame if rest is None else pd.concat([rest, frame], ignore_index=True)
+        # now and then is enough to bound it
+        if len(rest) > 2 * most:
+            rest = thinned(rest, most)
+    return pd.concat([thinned(rest, most), *parts], ignore_index=True)
 
 
 @dataclass(frozen=True)
