@@ -2,11 +2,12 @@
 # make test   sets everything up and runs the tests
 # make fuzz   looks for new counterexamples to the property tests
 # make faults kills runs a hundred times at random and compares what they end in (hours)
-# make slurm  runs the profile on a SLURM that it starts itself
+# make slurm  of the tests only the one that runs the profile on a SLURM that it starts itself
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
 # make bench  runs every side-by-side benchmark (up to 25 minutes) and writes their table, here and in README.md
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
+# make validation PART="simulated mock" TABLES=<folder> writes tables of an evaluation into docs/validation.md
 # make trace  prints what TARGET (target_id, name or rank) was made from, back to the answers of services
 # make verify recomputes the digest of every file of the run, or of what TARGET was made from
 CONFIG ?= config/config.yaml
@@ -21,7 +22,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz faults slurm bench lint why trace verify manual clean
+.PHONY: setup run demo-fetch test fuzz faults slurm bench lint why trace verify manual validation clean
 
 setup: $(VENV)/.complete
 
@@ -50,6 +51,9 @@ trace: setup
 verify: setup
 	@$(VENV)/bin/python workflow/scripts/verify.py --configfile $(CONFIG) $(if $(TARGET),"$(TARGET)")
 
+validation: setup
+	$(VENV)/bin/python workflow/scripts/validation.py $(PART) "$(TABLES)"
+
 manual: setup
 	$(VENV)/bin/python workflow/scripts/manual.py
 
@@ -71,6 +75,9 @@ bench: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/mypy
+	$(VENV)/bin/snakemake --lint
 	$(VENV)/bin/lint-imports
 
 clean:

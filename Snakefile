@@ -19,6 +19,7 @@ include: "workflow/rules/augment.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/fuse.smk"
+include: "workflow/rules/transfer.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/crossmatch.smk"
@@ -33,10 +34,10 @@ ENDS = [
     f"{RESULTS}/catalogue/coverage.parquet",
     f"{RESULTS}/report/index.html",
     *[f"{RESULTS}/report/simulation.html"] * bool(SIMULATED),
-    *[f"{RESULTS}/report/evaluation.html"] * LEARNS,
+    *[f"{RESULTS}/report/evaluation.html"] * bool(JUDGED),
     *[f"{RESULTS}/report/generator.html"] * bool(SYNTHETIC),
     *[f"{RESULTS}/catalogue/expected.parquet"] * CAN_EXPECT,
-    *per_shard(f"scores/{'fused' if LEARNS else 'colour'}.parquet", "known"),
+    *per_shard(f"scores/{'fused' if FUSES else 'colour'}.parquet", "known"),
     f"{RESULTS}/report/cards/colour.md",
     *[f"{RESULTS}/catalogue/hats"] * SETTINGS["catalogue"]["hats"],
     *[f"{RESULTS}/catalogue/graders.parquet"] * bool(GRADE_FILES),

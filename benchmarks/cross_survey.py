@@ -5,6 +5,7 @@ Run from the root of the project on the products of one run a survey (see `bench
     PYTHONPATH=workflow/scripts:benchmarks python benchmarks/cross_survey.py RESULTS:SURVEY RESULTS:OTHER ...
 """
 
+import logging
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from rotations import UNTUNED, rotations, sample
 
 from tandemlens.heads.classic import fit_classic
 from tandemlens.learn.metrics import tpr_at_fpr
+from tandemlens.learn.ranking import ratio
 from tandemlens.learn.resample import summarise
 
 BANDS = ["g", "r", "i", "z"]
@@ -33,6 +35,7 @@ def table(frame, scores):
 
 def main():
     """One rotation of the first survey trains; all its rotations tell the value within the survey."""
+    logging.getLogger("tandemlens").setLevel(logging.ERROR)
     home, *others = (sample(*word.split(":")) for word in sys.argv[1:])
     group, roles = rotations(home, 5, 1)
     own, away = np.full(len(home), np.nan), [np.zeros(len(o)) for o in others]
@@ -51,10 +54,10 @@ def main():
     )
     rng = np.random.default_rng(2)
     for frame, scores, word in zip(others, away, sys.argv[2:], strict=True):
-        ratios = [_tpr(rng, frame, scores) / _tpr(rng, home, own) for _ in range(DRAWS)]
+        ratios = [ratio(_tpr(rng, frame, scores), _tpr(rng, home, own)) for _ in range(DRAWS)]
         low, high = np.nanquantile(ratios, (0.025, 0.975))
-        ratio = tpr_at_fpr(scores, frame["label"], 0.03) / tpr_at_fpr(own, home["label"], 0.03)
-        print(f"{word}: TPR at FPR 0.03 over that within {sys.argv[1]}: {ratio:.2f} (95 % {low:.2f}-{high:.2f})")
+        value = tpr_at_fpr(scores, frame["label"], 0.03) / tpr_at_fpr(own, home["label"], 0.03)
+        print(f"{word}: TPR at FPR 0.03 over that within {sys.argv[1]}: {value:.2f} (95 % {low:.2f}-{high:.2f})")
 
 
 def _tpr(rng, frame, scores):

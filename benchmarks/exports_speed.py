@@ -20,9 +20,12 @@ from astropy.table import Table
 from outcome import tell
 
 from tandemlens.base.columns.candidates import columns
+from tandemlens.base.columns.scores import FUSED
 from tandemlens.catalogue.exports import write_exports
+from tandemlens.heads.declaration import score_tables
 
-HEADS = ["colour", "classic", "pu", "anomaly", "mil", "fused"]
+SCRIPTS = Path(__file__).resolve().parents[1] / "workflow/scripts"
+HEADS = ("colour", "classic", "pu", "anomaly", "mil")
 FORMATS = {"parquet": "parquet", "fits": "fits", "votable": "vot", "csv": "csv", "regions": "reg"}
 WORDS = {"reason": 120, "drivers": 160, "attention": 90, "models": 110, "cutout_sha256": 64, "run_id": 12}
 
@@ -48,7 +51,9 @@ def catalogue(wanted, n, rng):
 
 def main():
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    wanted = columns(HEADS, list("grizy"), True, ("erass1", "redmapper"), ("ned", "simbad"))
+    tables = score_tables(SCRIPTS)
+    heads = {**{name: tables[name] for name in HEADS}, "fused": FUSED}
+    wanted = columns(heads, list("grizy"), True, ("erass1", "redmapper"), ("ned", "simbad"))
     frame = catalogue(wanted, n, np.random.default_rng(1))
     if "long" in sys.argv[2:]:
         frame.loc[n // 2, "name"] = "x" * 10_000

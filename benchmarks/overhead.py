@@ -23,15 +23,17 @@ import yaml
 from places import ROOT
 from trees import plant
 
-#: cells of the sky, a shard each, and canvases in each of them
-SKY, CANVASES = ((30, 2), (120, -20), (200, 10), (280, 45)), 2
+#: cells of the sky, a shard each, and canvases in each of them; every canvas gives six systems
+SKY, CANVASES = ((30, 2), (120, -20), (200, 10), (280, 45)), 4
 
 
 def run(tree, cores, *arguments):
     """Wall time of a run, s."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--benchmark-extended", *arguments]
     started = time.monotonic()
-    subprocess.run(command, cwd=tree, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
     return time.monotonic() - started
 
 
@@ -70,7 +72,7 @@ def shards(cores):
         settings["cutout"] = {"size_arcsec": 120}
         (tree / "small.yaml").write_text(yaml.safe_dump(settings))
         (tree / "train.csv").write_text("\n".join(["name,ra,dec,z,richness", *rows]) + "\n")
-        return run(tree, cores, "--configfile", "small.yaml", "results/models/classic", "--until", "features")
+        return run(tree, cores, "results/models/classic", "--until", "features", "--configfile", "small.yaml")
 
 
 def main(cores):

@@ -79,7 +79,7 @@ def features(results, survey, encoder_dir, synthetic):
 def attend(frozen, labels, rows, seed, epochs=40):
     """Log odds of all systems by attention over frozen features, trained on some."""
     rng = np.random.default_rng(seed)
-    network = create_classifier(Given(frozen.features.shape[2]), frozen.geometry[0], NETWORK, rng)
+    network = create_classifier(Given(frozen.features.shape[2]), frozen.geometry[0], NETWORK, 2, rng)
     optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.05)
     target, batches = torch.tensor(labels, dtype=torch.float32), -(-len(rows) // 32)
     weight = torch.tensor((len(rows) - labels[rows].sum()) / labels[rows].sum())
@@ -102,7 +102,7 @@ def attend(frozen, labels, rows, seed, epochs=40):
 
 def embed(frozen, known, seed):
     """An embedding that was trained through episodes of every class but tandems."""
-    cfg, rng = settings("proto"), np.random.default_rng(seed)
+    cfg, rng = settings("heads/proto"), np.random.default_rng(seed)
     held = known["class"].isin(["spiral_ring_merger"]).to_numpy()
     train = (known["role"] == "train").to_numpy() & ~held & (known["class"] != "tandem").to_numpy()
     names = []

@@ -40,6 +40,11 @@ class Tree:
         self.said = done.stdout + done.stderr
         return done
 
+    def python(self, script):
+        """Run a script of the tree."""
+        env = {**self.environment(), "PYTHONPATH": "workflow/scripts"}
+        subprocess.run([sys.executable, script], cwd=self.folder, env=env, check=True)
+
     def start(self, log):
         """Begin the small run in a session of its own."""
         options = {"cwd": self.folder, "env": self.environment(), "start_new_session": True}
@@ -61,9 +66,9 @@ class Tree:
         """The catalogue as bytes."""
         return (self.folder / "results/catalogue/candidates.csv").read_bytes()
 
-    def stale(self):
+    def stale(self, *arguments):
         """Rule -> number of jobs that a run would do now."""
-        said = self.snakemake("--dry-run")
+        said = self.snakemake("--dry-run", *arguments)
         table = re.search(r"^job +count\n-.*\n((?:\S+ +\d+\n)+)", said, re.MULTILINE)
         counts = dict(line.split() for line in table.group(1).splitlines()) if table else {}
         return {rule: int(n) for rule, n in counts.items() if rule not in ("total", "all")}
@@ -79,10 +84,13 @@ class Tree:
         with open(self.folder / path, "a") as handle:
             handle.write(text)
 
+    def settings(self):
+        """Settings of the small run."""
+        return yaml.safe_load((self.folder / "small.yaml").read_text())
+
     def configure(self, **sections):
         """Set sections of the small run."""
-        settings = yaml.safe_load((self.folder / "small.yaml").read_text())
-        (self.folder / "small.yaml").write_text(yaml.safe_dump({**settings, **sections}))
+        (self.folder / "small.yaml").write_text(yaml.safe_dump({**self.settings(), **sections}))
 
     def copy(self, folder):
         """The tree elsewhere, times of files kept."""

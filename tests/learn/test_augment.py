@@ -14,7 +14,7 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.features.stamps import GEOMETRY
 from tandemlens.learn.anchors import Acceptance, changes, kept_pixels, light_pixels, measure, pixel_snr, refusals
-from tandemlens.learn.augment import Maker, augment_shard, order_variants, settings_of
+from tandemlens.learn.augment import Maker, Order, augment_shard, order_variants, settings_of
 from tandemlens.learn.bags import Bags
 from tandemlens.learn.conditions import LOOKS, PHYSICAL, Conditions, coarse_looks, physical
 from tandemlens.learn.generated_checks import band_ratios, compare, copied, profiles, told_apart
@@ -38,6 +38,8 @@ CFG = {
     **{"channels": [8, 16], "epochs": 2, "batch": 16, "device": "cpu", "seed": 3, "threads": 1, "code": ""},
 }
 AUGMENT = {**defaults("augment"), "device": "cpu", "seed": 3, "threads": 1, "varied": 2, "variants": 1}
+# the centre's stamp, which the default leaves alone, is the other kind
+AUGMENT["centre"] = True
 AUGMENT["sampling"] = {**AUGMENT["sampling"], "steps": 3, "resample": 1}
 #: nothing is refused
 ANYTHING = dict.fromkeys(AUGMENT["accept"], 1e9)
@@ -314,6 +316,20 @@ def test_restored_systems_keep_the_light_and_inherit_the_rest(sample, generator,
     assert with_synthetic(systems, folds, []) == (systems, folds)
 
 
+def test_the_wide_stamp_is_left_alone_unless_it_is_asked_for(sample, generator, tmp_path):
+    path, table = augmented(sample, generator[0], tmp_path, accept=ANYTHING, centre=False)
+    with open_stamps(path) as made, open_stamps(sample[2][0]) as source:
+        old, new = source.system(source.target_ids.index(table["anchor"][0])), made.system(0)
+    np.testing.assert_array_equal(new.flux[0], old.flux[0])
+    assert all((new.flux[k] != old.flux[k]).any() for k in (1, 2))
+    # nothing but a centre
+    maker = maker_of(sample, generator)
+    maker.cfg = {**maker.cfg, "centre": False}
+    row, stamps = maker(Order("a", "t00", "restored", 0), old[:1])
+    assert (row["status"], row["varied"], row["reason"]) == ("rejected", 0, "no segment to vary")
+    np.testing.assert_array_equal(stamps.flux, old.flux[:1])
+
+
 def maker_of(sample, generator, accept=ANYTHING):
     with open_stamps(sample[2][0]) as file:
         found = load_generator(generator[0], sample[2][0], file.format)
@@ -378,7 +394,9 @@ def test_pixels_that_are_not_valid_stay_so(sample, generator, tmp_path):
     masked = replace(stamps, flux=np.where(mask, stamps.flux, np.float16(0)), mask=mask)
     rows, light = maker.choose(masked)
     for pool in ("restored", "generated"):
-        new = maker.draw("t00", pool, masked[rows], light, maker.torch_rng(np.random.default_rng(0)))
+        new = maker.draw(
+            "t00", pool, masked[rows], light, maker.noise(masked), maker.torch_rng(np.random.default_rng(0))
+        )
         assert (new[~mask[rows]] == 0).all()
         assert np.isfinite(new).all()
     assert maker.refused(stamps[0], np.full(stamps.flux[0].shape, np.nan)) == ["finite"]
@@ -446,7 +464,8 @@ def test_figures_of_stamps_by_hand():
     rng = np.random.default_rng(1)
     flux = np.arcsinh(0.2 * rng.normal(size=(160, 2, SIDE, SIDE)))
     sigma, mask = np.full(flux.shape, 0.2), np.ones(flux.shape, bool)
-    level, fine = blank_noise(flux, sigma, mask)
+    level, fine, middle = blank_noise(flux + 0.02, sigma, mask)
+    np.testing.assert_allclose(middle, 0.1, atol=0.02)
     np.testing.assert_allclose(level, 1, rtol=0.03)
     np.testing.assert_allclose(fine, 1, rtol=0.03)
     even = np.arcsinh(np.tile(np.array([1.0, 3.0]).reshape(1, 2, 1, 1), (2, 1, SIDE, SIDE)))
@@ -457,13 +476,12 @@ def test_figures_of_stamps_by_hand():
     assert told_apart(flux[:80], flux[80:] + 1, 0) > 0.95
 
 
-@pytest.mark.parametrize("width", [0.0, 0.7, 1.5])
+@pytest.mark.parametrize("width", [0.0, 0.45, 0.7, 1.5])
 def test_noise_of_the_sky_is_measured_and_drawn_again(width):
     rng, wide = np.random.default_rng(2), np.arange(120) % 2 == 0
     # of the power that is declared, on large scales
-    made = SkyNoise(
-        np.array([[0.6, 0.8], [1.0, 0.9]]) * min(1, 0.28 / max(width, 1e-3)), np.maximum(width, 1e-3) * np.ones((2, 2))
-    )
+    level = np.array([[0.6, 0.8], [1.0, 0.9]]) * min(1, 0.28 / max(width, 1e-3))
+    made = SkyNoise(level, np.full((2, 2), max(width, 1e-3)), np.full((2, 2), 0.1))
     sigma = np.full((120, 2, 24, 24), 0.2)
     sigma[::3] = 0.3
     mask = np.ones(sigma.shape, bool)
@@ -471,13 +489,42 @@ def test_noise_of_the_sky_is_measured_and_drawn_again(width):
     assert lit_pixels(flux, sigma, mask).mean() < 0.05
     found = SkyNoise.fit(flux, sigma, mask, wide)
     np.testing.assert_allclose(found.level, made.level, rtol=0.06)
+    np.testing.assert_allclose(found.mean, made.mean, atol=0.02)
     again = np.arcsinh(found.draw(rng.normal(size=sigma.shape), sigma, wide))
     for kind in (wide, ~wide):
         before, after = (blank_noise(part[kind], sigma[kind], mask[kind]) for part in (flux, again))
-        np.testing.assert_allclose(after, before, rtol=0.06)
-    # nothing blank: white noise as declared
+        np.testing.assert_allclose(after[:2], before[:2], rtol=0.06)
+    # nothing blank: white noise as declared, or that of others
     nothing = SkyNoise.fit(flux + 9, sigma, mask, wide)
     assert (nothing.level == 1).all()
+    others = SkyNoise.fit(flux + 9, sigma, mask, wide, found)
+    assert all((getattr(others, name) == getattr(found, name)).all() for name in ("level", "width", "mean"))
+    # too much taken for background is no blank sky either
+    assert lit_pixels(flux - 1, sigma, mask).all()
+
+
+def test_a_variant_has_the_noise_of_its_own_field(sample, generator):
+    maker = maker_of(sample, generator)
+    with open_stamps(sample[2][0]) as file:
+        stamps = file.system(0)
+    half = replace(stamps, flux=np.arcsinh(np.sinh(stamps.flux.astype(float)) / 2).astype(np.float16))
+    own, other = maker.noise(stamps), maker.noise(half)
+    np.testing.assert_allclose(other.level[0], own.level[0] / 2, rtol=0.25)
+    # the wide stamp is one: what it does not tell is that of the training
+    few = replace(stamps, mask=stamps.mask & (stamps.label != 0)[:, None, None, None])
+    np.testing.assert_array_equal(maker.noise(few).level[1], maker.generator.noise.level[1])
+
+
+def test_what_is_faint_in_new_pixels_is_haze_and_becomes_sky(sample, generator):
+    maker = maker_of(sample, generator)
+    with open_stamps(sample[2][0]) as file:
+        stamps = file.system(0)
+    sigma, bands = np.median(stamps.sigma.astype(float)), stamps.flux.shape[1]
+    for snr, stays in ((4.0, False), (6.0, True)):
+        # of 9 pixels and all bands together
+        new = np.full(stamps.flux.shape, np.arcsinh(snr * sigma / 3 / np.sqrt(bands)))
+        made = maker.on_sky(new, stamps, maker.noise(stamps), maker.torch_rng(np.random.default_rng(0)))
+        assert (np.ptp(made[1, 0, 3:-3, 3:-3]) == 0) == stays
 
 
 def test_held_out_systems_are_what_is_compared(sample, generator, tmp_path):

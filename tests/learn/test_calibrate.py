@@ -10,13 +10,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.neighbors import KNeighborsClassifier
 
 from tandemlens.base.errors import InputError
-from tandemlens.learn.calibrate import SMOOTH, STEPS, Calibrator, choose_method, cross_fit, fit_calibrator
+from tandemlens.learn.calibrate import SMOOTH, STEPS, Calibrator, choose_method, fit_calibrator
 from tandemlens.learn.prior import expected_counts, shift_prior
 
 
@@ -346,34 +343,6 @@ def test_units_of_the_score_do_not_matter(method):
     p = fit_calibrator(scores, labels, method).probability(scores)
     again = fit_calibrator(1e5 * scores - 3e6, labels, method).probability(1e5 * scores - 3e6)
     np.testing.assert_allclose(again, p, atol=1e-6)
-
-
-def test_cross_fit_never_scores_what_a_model_has_seen():
-    """Labels at random, one nearest neighbour: in-sample AUROC 1, out of fold 0.5, so nothing is learnt."""
-    rng = np.random.default_rng(19)
-    features, labels, groups = rng.normal(size=(1500, 2)), rng.integers(0, 2, 1500), np.arange(1500) // 3
-    splits = StratifiedGroupKFold(5).split(features, labels, groups)
-    fit = cross_fit(KNeighborsClassifier(1), features, labels, splits, "platt")
-    assert roc_auc_score(labels, fit.estimator.predict_proba(features)[:, 1]) == 1
-    assert roc_auc_score(labels, fit.scores) == pytest.approx(0.5, abs=0.05)
-    assert np.abs(fit.probability(features) - 0.5).max() < 0.06
-
-
-def test_cross_fit_keeps_a_model_of_all_the_data():
-    """The sketch predicts with the model of its last fold."""
-    rng = np.random.default_rng(20)
-    labels = (rng.random(600) < 0.3).astype(int)
-    features = rng.normal(size=(600, 2)) + labels[:, None]
-    splits = list(StratifiedGroupKFold(5).split(features, labels, np.arange(600)))
-    fit = cross_fit(LogisticRegression(), features, labels, splits, "platt")
-    whole = LogisticRegression().fit(features, labels)
-    np.testing.assert_array_equal(fit.estimator.coef_, whole.coef_)
-    for train, test in splits:
-        one = LogisticRegression().fit(features[train], labels[train])
-        np.testing.assert_allclose(fit.scores[test], one.decision_function(features[test]))
-    assert not np.array_equal(one.coef_, whole.coef_)
-    expected = fit.calibrator.probability(whole.decision_function(features))
-    np.testing.assert_array_equal(fit.probability(features), expected)
 
 
 @pytest.mark.parametrize(

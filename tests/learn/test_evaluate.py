@@ -258,8 +258,12 @@ def test_all_tables_are_written_and_a_silent_head_is_told(tmp_path, caplog):
         (held_out(20, 5, group="one"), "metrics", "are one group; intervals need two"),
         (held_out(), "reliability", "no test system has a calibrated probability"),
         (held_out(), "counts", "no test system has a calibrated probability"),
-        (held_out(probability=0.5), "counts", "0 of 0 systems of the role calibrate are tandems"),
-        (held_out(20, 0, probability=0.5), "counts", "0 of 0 systems of the role calibrate are tandems"),
+        (held_out(probability=0.5), "counts", "no system here has calibrated anything: the models are of another"),
+        (
+            held_out(20, 0, probability=0.5),
+            "counts",
+            "no system here has calibrated anything: the models are of another",
+        ),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_empty_table_with_a_reason(tmp_path, frame, table, said):

@@ -20,6 +20,7 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.features.stamps import GEOMETRY
 from tandemlens.heads.mil import fit, score
+from tandemlens.learn import bags as bags_module
 from tandemlens.learn.bags import Bags, bag_loader
 from tandemlens.learn.classifier import VIEWS
 from tandemlens.learn.encoders import create_encoder, save_encoder
@@ -447,7 +448,9 @@ def test_bfloat16_trains_and_scores_in_full(few, tmp_path):
     assert {value.dtype for value in load_file(tmp_path / "weights.safetensors").values()} == {torch.float32}
 
 
-def test_bags_come_as_asked(sample):
+@pytest.mark.parametrize("held", [2**29, 2**20, 0])
+def test_bags_come_as_asked_whether_they_are_held_or_read(sample, monkeypatch, held):
+    monkeypatch.setattr(bags_module, "_MOST_HELD", held)
     bags = Bags(sample[2])
     batches = [np.array([3, 150, 0]), np.array([7])]
     first, second = bag_loader(bags, batches)

@@ -8,18 +8,23 @@ import numpy as np
 import pandas as pd
 
 from places import ROOT
-from tandemlens.base.columns import features, photometry, scores, segments
+from tandemlens.base.columns import features, photometry, segments
 from tandemlens.base.columns.candidates import LISTED
 from tandemlens.base.columns.evaluation import METRICS
 from tandemlens.base.columns.figures import COLUMNS as FIGURES
 from tandemlens.base.columns.registry import Column, expand
+from tandemlens.base.columns.scores import FUSED
 from tandemlens.base.stack import Cutout, header_text, write_stack
 from tandemlens.base.tables import empty_frame, write_table
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.catalogue.page import write_page
+from tandemlens.heads.declaration import read_declaration
 
 BANDS = ("g", "r", "i")
-HEADS = ["colour", "classic", "mil", "fused"]
+HEADS = {
+    **{h: read_declaration(h, ROOT / "workflow/scripts").table for h in ("colour", "classic", "mil")},
+    "fused": FUSED,
+}
 PICTURES, SIDE, KNOWN = 60, 48, 6
 #: names that others might give to a cluster
 HOSTILE = {
@@ -44,7 +49,7 @@ COLUMNS = [
     *_SKY,
     Column("z", "float64", "", "redshift"),
     *LISTED,
-    *[_float(c) for head in HEADS for c in scores.OF[head][1:]],
+    *[_float(c) for table in HEADS.values() for c in table[1:]],
     *[_float(c) for c in features.COLUMNS if c.name in ("n_arcs", "lambda_bg_z", "lambda_bg_sigma")],
     Column("tandem_name", "str", "", "cluster behind"),
     Column("tandem_separation", "float64", "arcsec", "its distance"),
@@ -191,7 +196,7 @@ def build(folder, n=5000, candidates=PICTURES, **changes):
         "release": "simulated <b>mock</b>",
     }
     cfg |= {
-        "heads": HEADS,
+        "heads": {head: [c.name for c in table[1:]] for head, table in HEADS.items()},
         "bands": BANDS,
         "wavelength": (4800, 6200, 7500),
         "width": (1400, 1400, 1500),

@@ -140,7 +140,7 @@ def test_files_of_the_page(tmp_path):
 
 
 def test_a_catalogue_without_pictures_or_rows(tmp_path):
-    build(tmp_path, n=3, candidates=1, heads=["colour"])
+    build(tmp_path, n=3, candidates=1, heads={"colour": ["color_evidence"]})
     _, listed = read(tmp_path / "report/page/rows.js")
     assert listed["scores"] == ["color_evidence"]
     assert [place is not None for place in listed["columns"]["picture"]] == [True, False, False]

@@ -15,7 +15,7 @@ from tandemlens.base.tables import read_table
 from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.plan import load_plan
 from tandemlens.survey.services.client import BadAnswer
-from tandemlens.survey.services.vizier import _TABLE_ID, _TableCheck, at_hand
+from tandemlens.survey.services.vizier import _TABLE_ID, _TableCheck, table_file
 from tandemlens.survey.targets import clean_targets
 
 KNOWN = load_yaml(ROOT / "resources/catalogues.yaml")
@@ -36,7 +36,7 @@ def section(catalogue, **changes):
 
 def ask(server, folder, catalogue=f"vizier:{TABLE}", known=None, **columns):
     """Cleaned rows of a catalogue, as load_plan makes them."""
-    found = at_hand(section(catalogue, columns=columns), settings_of(server, folder), known)
+    found = table_file(section(catalogue, columns=columns), settings_of(server, folder), known)
     return clean_targets(read_catalogue(found["catalogue"], found["columns"], found["format"]), 30, 8)
 
 
@@ -202,7 +202,7 @@ def test_without_network_it_says_what_to_do(tmp_path):
     with pytest.raises(
         SettingsError, match=r"redmapper_sdss .*cannot be had .*run once on a machine with network .*path"
     ):
-        at_hand(section("vizier:redmapper_sdss"), settings)
+        table_file(section("vizier:redmapper_sdss"), settings)
 
 
 def test_a_kept_table_needs_no_network(tmp_path, monkeypatch):

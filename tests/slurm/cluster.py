@@ -16,9 +16,10 @@ PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld",
 NODES = ("one", "two")
 #: SLURM's programs look here where SLURM_CONF does not say otherwise, and the executor unsets that in jobs
 DEFAULT_FOLDER = Path("/etc/slurm")
+MARK = "# made by a test of tandemlens\n"
 CONF = """
 ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={controller}
 SlurmUser=root
 SlurmdUser=root
@@ -53,8 +54,8 @@ AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=2
-NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=4 RealMemory=16000 Gres=gpu:1
-NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs=4 RealMemory=16000 Gres=gpu:1
+NodeName=one NodeHostname={host} NodeAddr={address} Port={one} CPUs=8 RealMemory=16000 Gres=gpu:1
+NodeName=two NodeHostname={host} NodeAddr={address} Port={two} CPUs=8 RealMemory=16000 Gres=gpu:1
 """
 ACCOUNTING = """
 AuthType=auth/munge
@@ -83,22 +84,37 @@ def hindrance():
         )
     if os.geteuid() != 0:
         return "SLURM's daemons are started as root here"
-    conf = DEFAULT_FOLDER / "slurm.conf"
-    if conf.exists() and not conf.is_symlink():
-        return f"{conf} belongs to a SLURM of this machine"
+    try:
+        own_address()
+    except OSError:
+        return f"the name of this machine, {socket.gethostname()}, has no address; add one to /etc/hosts"
+    # a test that was killed leaves links
+    foreign = [str(path) for path in places() if path.exists() and not path.read_text().startswith(MARK)]
+    if foreign:
+        return f"{' and '.join(foreign)} belong to a SLURM of this machine"
     return ""
 
 
+def own_address():
+    """The address of this machine's name, the only one at which the daemons listen, but for slurmdbd."""
+    return socket.gethostbyname(socket.gethostname())
+
+
+def places():
+    """Where SLURM's programs look for what a cluster is."""
+    return [DEFAULT_FOLDER / name for name in ("slurm.conf", "slurmdbd.conf", "gres.conf")]
+
+
 def free_ports(names):
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    """Ports on which nobody listens at any address."""
+    sockets = [socket.create_server(("", 0)) for _ in names]
     ports = {name: s.getsockname()[1] for name, s in zip(names, sockets, strict=True)}
     for s in sockets:
         s.close()
     return ports
 
 
-def wait_for(what, condition, seconds=60):
+def wait_for(what, condition, seconds=120):
     """Wait until a condition holds; returns what it gives."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -108,8 +124,11 @@ def wait_for(what, condition, seconds=60):
 
 
 def answers(*command):
-    """Whether a command says that all is well."""
-    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    """Whether a command says that all is well; one that says nothing for 30 s says no."""
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 class Cluster:
@@ -117,7 +136,7 @@ class Cluster:
 
     def __init__(self, root):
         self.root, self.daemons, self.linked = Path(root), {}, []
-        self.host = socket.gethostname().split(".")[0]
+        self.host, self.address = socket.gethostname().split(".")[0], own_address()
         self.ports = free_ports(("controller", "accounting", "database", *NODES))
 
     def start(self):
@@ -131,26 +150,25 @@ class Cluster:
         self._start_accounting()
         self.start_controller()
         for node in NODES:
-            self._run(node, "slurmd", "-D", "-N", node)
-        wait_for("the nodes", lambda: self.say("sinfo", "-h", "-o", "%T").split() == ["idle"])
+            # jobs are as nice as their daemon: other tests run beside this one
+            self._run(node, "nice", "slurmd", "-D", "-N", node)
+        for node in NODES:
+            self._await(node, lambda: self.say("sinfo", "-h", "-o", "%T").split() == ["idle"])
 
     def stop(self):
         """End what was started, jobs first."""
-        if answers("scancel", "--user", "root"):
-            # a job is ended by the daemon of its node
-            for _ in range(50):
-                if not self.say("squeue", "-h").strip():
-                    break
-                time.sleep(0.2)
-        for name in (*NODES, "controller", "accounting", "database", "munge"):
-            self.kill(name, signal.SIGTERM)
-        for link in self.linked:
-            link.unlink(missing_ok=True)
+        try:
+            self._end_jobs()
+        finally:
+            for name in (*NODES, "controller", "accounting", "database", "munge"):
+                self.kill(name, signal.SIGTERM)
+            for link in self.linked:
+                link.unlink(missing_ok=True)
 
     def start_controller(self):
         """Start the controller, which takes up the state that the last one left."""
         self._run("controller", "slurmctld", "-D")
-        wait_for("the controller", lambda: answers("scontrol", "ping"))
+        self._await("controller", lambda: answers("scontrol", "ping"))
 
     def kill(self, name, how):
         """End a daemon."""
@@ -168,11 +186,15 @@ class Cluster:
         """What a command of SLURM answers."""
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
-    def jobs(self, *fields, name=None):
+    def jobs(self, *fields):
         """Jobs that were ever submitted, oldest first, as lists of fields of sacct."""
-        wanted = ["--name", name] if name else []
-        said = self.say("sacct", "-X", "-n", "-P", "-D", "-o", ",".join(fields), *wanted)
+        said = self.say("sacct", "-X", "-n", "-P", "-D", "-o", ",".join(fields))
         return [line.split("|") for line in said.splitlines()]
+
+    def _end_jobs(self):
+        # a job is ended by the daemon of its node
+        if answers("scancel", "--user", "root"):
+            wait_for("the end of all jobs", lambda: not self.say("squeue", "-h").strip())
 
     def _run(self, name, *command):
         with open(self.root / f"{name}.out", "ab") as out:
@@ -180,24 +202,36 @@ class Cluster:
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
             )
 
+    def _await(self, name, condition):
+        """Wait until a daemon answers; one that has ended says why."""
+
+        def answered():
+            assert self.daemons[name].poll() is None, (self.root / f"{name}.out").read_text()
+            return condition()
+
+        wait_for(name, answered)
+
     def _configure(self):
-        facts = {"root": self.root, "host": self.host, **self.ports}
+        facts = {"root": self.root, "host": self.host, "address": self.address, **self.ports}
         limits = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
         partitions = [f"PartitionName={p} Nodes=one,two" for p in limits]
-        (self.root / "slurm.conf").write_text(CONF.format(**facts) + "\n".join(partitions) + "\n")
-        (self.root / "slurmdbd.conf").write_text(ACCOUNTING.format(**facts))
-        (self.root / "slurmdbd.conf").chmod(0o600)
         # without cgroups any file passes for a device; a count alone registers none
         devices = [self.root / f"gpu-{node}" for node in NODES]
         for device in devices:
             device.touch()
-        lines = [f"NodeName={n} Name=gpu File={d}\n" for n, d in zip(NODES, devices, strict=True)]
-        (self.root / "gres.conf").write_text("".join(lines))
+        cards = [f"NodeName={n} Name=gpu File={d}" for n, d in zip(NODES, devices, strict=True)]
+        lines = (
+            CONF.format(**facts) + "\n".join(partitions),
+            ACCOUNTING.format(**facts),
+            "\n".join(cards),
+        )
         DEFAULT_FOLDER.mkdir(exist_ok=True)
-        for name in ("slurm.conf", "slurmdbd.conf", "gres.conf"):
-            link = DEFAULT_FOLDER / name
+        for link, text in zip(places(), lines, strict=True):
+            file = self.root / link.name
+            file.write_text(f"{MARK}{text}\n")
+            file.chmod(0o600)
             link.unlink(missing_ok=True)
-            link.symlink_to(self.root / name)
+            link.symlink_to(file)
             self.linked.append(link)
 
     def _start_munge(self):
@@ -208,7 +242,7 @@ class Cluster:
         place |= {"log-file": self.root / "munged.log", "seed-file": self.root / "munge.seed"}
         options = [f"--{name}={path}" for name, path in place.items()]
         self._run("munge", "munged", "--foreground", "--force", *options)
-        wait_for("munge", (self.root / "munge.socket").exists)
+        self._await("munge", (self.root / "munge.socket").exists)
 
     def _start_accounting(self):
         data, door = self.root / "database", self.root / "database.socket"
@@ -218,11 +252,11 @@ class Cluster:
         pid = f"--pid-file={self.root}/mariadbd.pid"
         self._run("database", "mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", pid, *where, *quick)
         client = ("mariadb", f"--socket={door}", "-uroot", "-e")
-        wait_for("the database", lambda: answers(*client, "SELECT 1"))
+        self._await("database", lambda: answers(*client, "SELECT 1"))
         made = "CREATE DATABASE slurm; CREATE USER slurm@localhost IDENTIFIED BY 'slurm'; "
         self.say(*client, made + "GRANT ALL ON slurm.* TO slurm@localhost;")
         self._run("accounting", "slurmdbd", "-D")
         manager = ("sacctmgr", "-i")
-        wait_for("slurmdbd", lambda: answers(*manager, "add", "cluster", "test"))
+        self._await("accounting", lambda: answers(*manager, "add", "cluster", "test"))
         self.say(*manager, "add", "account", "astronomy")
         self.say(*manager, "add", "user", "root", "Account=astronomy")

@@ -14,8 +14,7 @@ from filelock import FileLock
 
 from trees import plant
 
-#: a test asks more often than a user should
-POLLING = ("--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2")
+IMPATIENT = Path(__file__).with_name("impatient.py")
 STARTED = []
 CATALOGUE = ("candidates.csv", "candidates.fits")
 
@@ -24,8 +23,8 @@ class Run:
     """Snakemake with the profile, at work in a tree."""
 
     def __init__(self, tree, *arguments):
-        command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--latency-wait", "10"]
-        command += ["--configfile", "small.yaml", *POLLING, *arguments]
+        command = [sys.executable, IMPATIENT, "--configfile", "small.yaml", "--workflow-profile", "profiles/slurm"]
+        command += ["--latency-wait", "10", *arguments]
         self._log = tree.folder / "said.log"
         with open(self._log, "wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
@@ -64,7 +63,7 @@ def too_little_time(tree):
         "with job(",
         "import time\n\nif snakemake.resources.runtime < 2:\n    time.sleep(600)\nwith job(",
     )
-    Run(tree, "results/catalogue/expected.parquet", "--set-resources", "expect:runtime=attempt").end()
+    Run(tree, "results/catalogue/expected.parquet", "--set-resources", "expect:runtime=5*attempt-4").end()
 
 
 def disturb(cluster, tree):
@@ -74,6 +73,8 @@ def disturb(cluster, tree):
     """
     run = Run(tree)
     job, node = wait_for("a job", lambda: next((j for j in running(cluster) if "road" in j[2]), None), 300)[:2]
+    # a submission that the restart refuses would be one of its tries
+    wait_for("the job that hangs", lambda: of_run(cluster, "slow"), 300)
     cluster.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     drained = time.time()
     cluster.kill("controller", signal.SIGTERM)
@@ -81,21 +82,28 @@ def disturb(cluster, tree):
     cluster.start_controller()
     wait_for("a fit", lambda: any("fit" in j[2] for j in running(cluster)), 300)
     run.kill()
-    cluster.say("scancel", *(j[0] for j in queued(cluster)))
-    wait_for("the end of its jobs", lambda: not queued(cluster))
+    wait_for("the end of its jobs", lambda: cancelled(cluster))
     Run(tree).end()
     return tree, job, node, drained
 
 
-def queued(cluster, *which):
-    """Job, node and comment of what is in the queue of the whole run."""
+def of_run(cluster, folder, *which):
+    """Number, node and comment of the jobs of a run that are in the queue."""
     said = cluster.say("squeue", "-h", *which, "-o", "%i|%N|%k|%Z").splitlines()
-    return [j.split("|")[:3] for j in said if j.endswith("disturbed")]
+    return [line.split("|")[:3] for line in said if line.endswith(f"/{folder}")]
 
 
 def running(cluster):
-    """The same of what is at work."""
-    return queued(cluster, "-t", "running")
+    """The same of jobs of the whole run that are at work."""
+    return of_run(cluster, "disturbed", "-t", "running")
+
+
+def cancelled(cluster):
+    """Cancel the jobs of the whole run, also one that was on its way to the queue; whether none is left."""
+    jobs = of_run(cluster, "disturbed")
+    if jobs:
+        cluster.say("scancel", *(job for job, *_ in jobs))
+    return not jobs
 
 
 def on_a_gpu(tree):
@@ -134,7 +142,7 @@ def test_the_profile_on_a_cluster_and_what_befalls_it(cluster, tmp_path, request
     with subtests.test("a job out of time is tried again with more time and memory"):
         slow.result()
         tries = [j[:-1] for j in cluster.jobs("State", "Timelimit", "ReqMem", "WorkDir") if j[-1].endswith("slow")]
-        assert tries == [["TIMEOUT", "00:01:00", "1000M"], ["COMPLETED", "00:02:00", "2000M"]]
+        assert tries == [["TIMEOUT", "00:01:00", "1000M"], ["COMPLETED", "00:06:00", "2000M"]]
     with subtests.test("a stage that can use a GPU asks for one; the shards before it are one submission"):
         gpu.result()
         jobs = [j for j in cluster.jobs("Comment", "Partition", "AllocTRES", "WorkDir") if j[-1].endswith("gpu")]

@@ -9,7 +9,7 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.flags import BAD, NO_DATA
 from tandemlens.base.stack import Cutout, header_text, read_stack, sanitize, write_stack
 from tandemlens.base.status import check
-from tandemlens.base.tables import read_meta, read_table, write_table
+from tandemlens.base.tables import read_columns, read_meta, read_table, write_table
 from tandemlens.base.units import asinh_mag, njy_per_unit
 
 
@@ -124,3 +124,15 @@ def test_unknown_status_is_refused():
     assert check("masked") == "masked"
     with pytest.raises(KeyError, match="not registered"):
         check("maskd")
+
+
+def test_a_table_says_its_columns(tmp_path):
+    columns = [
+        Column("target_id", "str", "", "target"),
+        Column("flux", "float32", "nJy", "light", ucd="phot.flux"),
+        Column("n", "int32", "", "how many"),
+        Column("good", "bool", "", "whether"),
+    ]
+    frame = pd.DataFrame({"target_id": ["a"], "flux": [1.0], "n": [2], "good": [True]})
+    write_table(tmp_path / "t.parquet", frame, columns)
+    assert read_columns(tmp_path / "t.parquet") == columns

@@ -132,3 +132,12 @@ def test_redshifts_outside_the_templates_are_refused():
         SettingsError, match=r"train\.simulate: bands\.g sees .* up to redshift 3 .* leave the band out"
     ):
         check_sample("train", sample(), "mock", survey, ["g", "r"], seds)
+
+
+def test_every_file_of_a_folder_is_a_section(tmp_path):
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "heads/one.schema.yaml").write_text("type: object\nproperties: {n: {type: integer, default: 3}}\n")
+    (tmp_path / "all.yaml").write_text("type: object\nproperties:\n  $each: heads/*.schema.yaml\n  two: {default: 2}\n")
+    schema = load_schema(tmp_path / "all.yaml")
+    assert list(schema["properties"]) == ["one", "two"]
+    assert validate_settings({}, schema) == {"one": {"n": 3}, "two": 2}

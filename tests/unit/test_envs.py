@@ -10,7 +10,7 @@ import yaml
 
 from places import ROOT
 from tandemlens.base.digest import import_closure
-from tandemlens.heads.declaration import read_declaration
+from tandemlens.heads.declaration import head_names, read_declaration
 
 SCRIPTS = ROOT / "workflow/scripts"
 PACKAGE_OF = {
@@ -19,7 +19,6 @@ PACKAGE_OF = {
     "yaml": "pyyaml",
     "astropy_healpix": "astropy-healpix",
 }
-HEADS = sorted(p.stem for p in (SCRIPTS / "tandemlens/heads").glob("*.py") if p.stem not in ("__init__", "declaration"))
 RULES = sorted(
     {
         pair
@@ -28,11 +27,10 @@ RULES = sorted(
     }
     # the survey names the script that fetches
     | {("envs/sky.yaml", f"sources/{path.name}") for path in (SCRIPTS / "sources").glob("*.py")}
-    # a head declares its environment, and its scripts bear its name
+    # a head declares its environment, and its script bears its name
     | {
-        (f"envs/{read_declaration(head, SCRIPTS).environment}.yaml", f"heads/{what}_{head}.py")
-        for head in HEADS
-        for what in ("fit", "score")
+        (f"envs/{read_declaration(head, SCRIPTS).environment}.yaml", f"heads/head_{head}.py")
+        for head in head_names(SCRIPTS)
     }
 )
 
@@ -64,6 +62,7 @@ def test_every_rule_names_its_environment():
     assert scripts == {str(f.relative_to(SCRIPTS)) for f in SCRIPTS.glob("*.py")} - {
         "why.py",
         "manual.py",
+        "validation.py",
         "trail.py",
         "verify.py",
     } | {str(f.relative_to(SCRIPTS)) for folder in ("heads", "sources") for f in (SCRIPTS / folder).glob("*.py")}

@@ -16,15 +16,18 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from regions import CircleSkyRegion, Regions
 
-from tandemlens.base.columns import crossmatch, scores
+from places import ROOT
+from tandemlens.base.columns import crossmatch
 from tandemlens.base.columns.candidates import columns
+from tandemlens.base.columns.scores import FUSED
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_meta, read_table
 from tandemlens.catalogue import fits_table
 from tandemlens.catalogue.exports import write_exports
+from tandemlens.heads.declaration import score_tables
 
-HEADS = [name for name in scores.OF if name != "fused"]
-COLUMNS = columns([*HEADS, "fused"], ["g", "F606W"], True, ["erass1"], crossmatch.SERVICES)
+HEADS = {**score_tables(ROOT / "workflow/scripts"), "fused": FUSED}
+COLUMNS = columns(HEADS, ["g", "F606W"], True, ["erass1"], crossmatch.SERVICES)
 NUMBERS = [c for c in COLUMNS if c.dtype != "str"]
 TEXTS = [c for c in COLUMNS if c.dtype == "str"]
 SUFFIXES = {"parquet": "parquet", "fits": "fits", "votable": "vot", "csv": "csv", "regions": "reg"}

@@ -40,6 +40,14 @@ def test_a_top_hat_has_its_closed_form():
     assert found[0, 0] == pytest.approx(g - r, abs=1e-4)
 
 
+def test_all_tables_of_the_package_are_read_as_it_reads_them():
+    for name in filter_names():
+        seen, response = curve("x", {"filter": name})
+        theirs = load_filter(name)
+        expected = np.interp(seen, np.asarray(theirs.wavelength, float), np.asarray(theirs.response, float))
+        np.testing.assert_allclose(response, expected, rtol=1e-6, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.parametrize("name", ["sdss2010-r", "decamDR1-g", "Euclid-VIS", "lsst2023-i", "hsc2017-i2", "twomass-J"])
 def test_a_curve_is_that_of_its_package(name):
     seen, response = curve("x", {"filter": name})

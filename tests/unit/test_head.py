@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
-from tandemlens.base.columns.scores import COLOUR
 from tandemlens.base.tables import read_table
 from tandemlens.features.colour import Colours, adjacent_colours
 from tandemlens.heads.colour import DECLARATION, colour_evidence, fit, score, tail_probability
@@ -154,7 +153,7 @@ def run(folder, frames, cfg=CFG):
 
 def test_the_head_gives_what_it_declares(tmp_path):
     found = run(tmp_path, tables(np.random.default_rng(6)))
-    assert list(found.columns) == [c.name for c in COLOUR]
+    assert list(found.columns) == [c.name for c in DECLARATION.table]
     # the ranking score is the declared chance, larger for a smaller one
     np.testing.assert_allclose(found["color_evidence"], -np.log10(found[DECLARATION.score]))
     assert len(found) == 6

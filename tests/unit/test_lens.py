@@ -306,3 +306,35 @@ def test_magnification_diverges_on_the_critical_lines():
 def test_a_galaxy_needs_a_core_inside_its_edge():
     with pytest.raises(ValueError, match=r"core 2\.0 arcsec must lie between 0 and its cut 1\.0"):
         dpie(0.3, 200.0, 2.0, 1.0)
+
+
+def crowd(rng, n):
+    """Galaxies of all ellipticities around a halo, in the shear of what surrounds them."""
+    sigma, cut, e = rng.uniform(50, 300, n), rng.uniform(2, 20, n), rng.uniform(-0.2, 0.2, (n, 2))
+    places = rng.uniform(-60, 60, (n, 2))
+    galaxies = [dpie(0.3, sigma[k], 0.05, cut[k], tuple(e[k]), *places[k]) for k in range(n)]
+    return [*galaxies, nfw_halo(0.3, 5e14, 4, 0.8, 0.3, 1.0, -2.0), external_shear(0.02, -0.03)]
+
+
+@pytest.mark.parametrize(("n_galaxies", "n_points"), [(130, 5), (130, 1000), (1, 40), (0, 40)])
+def test_all_masses_at_once_are_those_of_lenstronomy(n_galaxies, n_points):
+    rng = np.random.default_rng(5)
+    masses = crowd(rng, n_galaxies)
+    lens, theirs = Lens(0.3, masses), LensModel([m.profile for m in masses])
+    x, y = rng.uniform(-60, 60, (2, n_points))
+    # the centre of a mass, where distance vanishes
+    x[0], y[0] = (masses[0].parameters[f"center_{axis}"] for axis in "xy")
+    parameters = [m.parameters for m in masses]
+    assert np.allclose(lens.deflection(x, y), theirs.alpha(x, y, parameters), rtol=0, atol=1e-11)
+    # lenstronomy takes one-sided differences
+    assert np.allclose(
+        lens.jacobian(x, y), np.reshape(theirs.hessian(x, y, parameters), (2, 2, -1)).transpose(2, 0, 1), atol=1e-4
+    )
+
+
+def test_round_galaxies_have_the_closed_form_of_lenstronomy():
+    masses = [dpie(0.3, sigma, 0.1, 8.0, x=x) for sigma, x in ((120, -3.0), (220, 4.0))]
+    x, y = np.random.default_rng(6).uniform(-20, 20, (2, 200))
+    parameters = [{k: v for k, v in m.parameters.items() if not k.startswith("e")} for m in masses]
+    exact = LensModel(["PJAFFE", "PJAFFE"]).hessian(x, y, parameters)
+    assert np.allclose(Lens(0.3, masses).jacobian(x, y).reshape(-1, 4).T, exact, rtol=0, atol=1e-12)

@@ -8,13 +8,15 @@ import pytest
 
 import tandemlens.base.columns
 from places import ROOT
-from tandemlens.base.columns.products import PRODUCTS
+from tandemlens.base.columns.products import products
 from tandemlens.base.columns.registry import Column
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.manual import data_model, fill_manual
 from tandemlens.catalogue.figures import composite, rgb_bands
 from tandemlens.features.sequence import Bands, Sed, read_sed, second_sequence, sequence_colours, template_colours
+from tandemlens.heads.declaration import score_tables
 
+PRODUCTS = products(score_tables(ROOT / "workflow/scripts"))
 SEDS = {p.stem: str(p) for p in sorted((ROOT / "resources/seds").glob("*.csv"))}
 GRIZ = Bands(tuple("griz"), (4800, 6220, 7540, 8690), (1400, 1400, 1300, 1050))
 

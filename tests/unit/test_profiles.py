@@ -1,6 +1,9 @@
 """Profiles and rules agree: what a rule needs, how it grows, and which stages are submitted together."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -27,6 +30,17 @@ def is_local(rule):
 @pytest.mark.parametrize("rule", sorted(set(RULES) - {"all"}))
 def test_every_rule_says_what_it_needs(rule):
     assert re.search(r"resources:\n +mem_mb=memory\(.*\),\n +runtime=minutes\(", RULES[rule]), rule
+
+
+def test_the_process_of_one_job_imports_nothing_that_takes_long():
+    """On a cluster every job starts Snakemake twice."""
+    modules = re.findall(r"^from (tandemlens[\w.]+) import", TEXT["common"], re.MULTILINE)
+    slow = ("astropy", "numpy", "pandas", "pyarrow", "requests", "scipy")
+    asked = f"import sys, {', '.join(modules)}; print(*(name for name in {slow} if name in sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, env=environment)
+    assert "tandemlens.survey.plan" in modules
+    assert done.stdout.split() == []
 
 
 def test_retries_are_the_profile_s_alone():

@@ -9,6 +9,7 @@ UNMATCHED = {
 }
 # heads that look at stamps, as other runs of the same samples have trained them
 OTHERS = {
+    "joint loss of mil": OTHER_RUNS["joint_loss"],
     "synthetic systems": OTHER_RUNS["synthetic"],
     **{
         f"pretraining {method}": folder
@@ -29,8 +30,6 @@ rule ablation:
         **UNMATCHED,
         **OTHER_SCORES,
         **{name: per_shard(f"scores/{name}.parquet", "train") for name in SCORED},
-        # and what a run whose head mil had further losses has
-        joint_mil=of_other_run(OTHER_RUNS["joint_loss"], "scores/mil.parquet"),
         folds=f"{RESULTS}/training/folds.parquet",
         systems=per_shard("systems.parquet", "train"),
         features=per_shard("features.parquet", "train"),

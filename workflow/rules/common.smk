@@ -1,4 +1,5 @@
 import sys
+from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -8,6 +9,7 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from tandemlens.base.columns.scores import FUSED
 from tandemlens.base.config import load_schema, load_survey, validate_settings
 from tandemlens.base.digest import code_digest
 from tandemlens.base.errors import TandemlensError
@@ -22,14 +24,17 @@ from tandemlens.heads.declaration import (
     RUN_PRODUCTS,
     SHARD_PRODUCTS,
     check_heads,
+    check_models,
     read_declaration,
 )
-from tandemlens.sky.check import check_sample
 from tandemlens.survey.check import check_survey
 from tandemlens.survey.plan import load_plan
-from tandemlens.survey.services.vizier import at_hand, is_remote
+from tandemlens.survey.remote import at_hand, is_remote
 
 if workflow.is_main_process:
+    # takes long to import, and a job on a cluster starts Snakemake twice
+    from tandemlens.sky.check import check_sample
+
     drop_stale_locks()
 
 try:
@@ -57,7 +62,7 @@ try:
         for name, settings in SETTINGS["samples"].items():
             check_sample(name, settings, SURVEY_NAME, SURVEY, BANDS, SEDS)
     HEADS = [read_declaration(name, SCRIPTS) for name in SETTINGS["heads"]]
-    check_heads(HEADS, BANDS)
+    check_heads(HEADS, BANDS, SETTINGS)
 except TandemlensError as error:
     raise WorkflowError(str(error))
 
@@ -72,19 +77,23 @@ PIXELS = {name: s["pixels"] for name, s in SETTINGS["samples"].items()}
 SIMULATED = [name for name, pixels in PIXELS.items() if pixels != "survey"]
 #: a survey that says how deep and sharp its images are, through which filters, tells how many tandems to expect
 CAN_EXPECT = all({"mock", "filter"} <= SURVEY["bands"][band].keys() for band in BANDS)
-#: without a training sample no head is trained, and nothing is fused
+#: heads are trained on the sample for it, or another run has done so; with neither nothing is fused
 LEARNS = "train" in SIMULATED
-HEADS = [head for head in HEADS if LEARNS or not head.trained]
-#: a model a head, and that of the fusion
-MODELS = [h.name for h in HEADS] + ["fusion"] * LEARNS
-UNFITTED = [name for name in MODELS if not Path(RESULTS, "models", name).is_dir()]
-if UNFITTED and not SETTINGS["refit"]:
-    raise WorkflowError(
-        f"refit is false, and {RESULTS}/models/{UNFITTED[0]} does not exist; "
-        "run once with refit true"
-    )
+ELSEWHERE = SETTINGS["models"]
+FUSES = LEARNS or bool(ELSEWHERE)
+HEADS = [head for head in HEADS if FUSES or not head.trained]
+#: the sample that tells what the heads are worth
+CHECKED = "known" in SIMULATED and bool(ELSEWHERE)
+JUDGED = "train" if LEARNS else "known" if CHECKED else None
+try:
+    if ELSEWHERE and workflow.is_main_process:
+        check_models(ELSEWHERE, HEADS, BANDS, LEARNS)
+except TandemlensError as error:
+    raise WorkflowError(str(error))
 #: whether a head learns from synthetic systems
-SYNTHETIC = any(SETTINGS[head.name].get("synthetic", False) for head in HEADS)
+SYNTHETIC = LEARNS and any(
+    SETTINGS[head.name].get("synthetic", False) for head in HEADS
+)
 #: what an injected sample paints on is a sample of its own, which is only fetched
 CANVAS = "_canvas"
 
@@ -107,8 +116,14 @@ GRADE_FILES = sorted(
 )
 
 
-def code(script):
+@cache
+def digest_of_code(script):
     return code_digest(SCRIPTS / f"{script}.py", SCRIPTS)
+
+
+def code(script):
+    """Digest of the code of a rule, reckoned where a job wants it: the process of one job needs no other rule's."""
+    return lambda wildcards: digest_of_code(script)
 
 
 def targets_of(sample):
@@ -290,7 +305,7 @@ def catalogue_settings():
     """What decides the catalogue besides its inputs; where files lie decides nothing."""
     known = SETTINGS["crossmatch"]
     return {
-        "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+        "heads": [h.name for h in HEADS] + ["fused"] * FUSES,
         "bands": BANDS,
         "survey": SURVEY_NAME,
         "fdr": SETTINGS["fusion"]["fdr"],
@@ -348,9 +363,30 @@ def sees_encoder(head):
 
 def trained_models():
     """Folders of all that was trained over epochs, whose learning curves are shown."""
-    models = [learns_from(head).get("encoder", "") for head in HEADS]
-    models += [f"{RESULTS}/models/{head.name}" for head in HEADS if head.trained]
+    models = [learns_from(head).get("encoder", "") for head in HEADS if LEARNS]
+    models += [model_of(head.name) for head in HEADS if head.trained]
     return [path for path in dict.fromkeys(models) if path]
+
+
+def fitted_heads():
+    """Heads whose models this run makes; those from elsewhere have their cards there."""
+    return [h for h in HEADS if LEARNS or not h.trained]
+
+
+#: the models that this run makes: one a head, and that of the fusion
+MODELS = [h.name for h in fitted_heads()] + ["fusion"] * LEARNS
+UNFITTED = [name for name in MODELS if not Path(RESULTS, "models", name).is_dir()]
+if UNFITTED and not SETTINGS["refit"]:
+    raise WorkflowError(
+        f"refit is false, and {RESULTS}/models/{UNFITTED[0]} does not exist; "
+        "run once with refit true"
+    )
+
+
+def model_of(name):
+    """Model of a head or of the fusion: of this run, or of the one that trained it."""
+    own = name in [h.name for h in fitted_heads()] or not ELSEWHERE
+    return f"{RESULTS if own else ELSEWHERE}/models/{name}"
 
 
 def scores_by(head):
@@ -408,6 +444,12 @@ def painted_systems(sample):
     return per_shard("systems.parquet", sample) if sample in SIMULATED else []
 
 
+def shown_heads():
+    """Columns that the catalogue shows of every head, and of the fusion."""
+    tables = {h.name: h.table for h in HEADS} | ({"fused": FUSED} if FUSES else {})
+    return {name: [c.name for c in table[1:]] for name, table in tables.items()}
+
+
 def card_heads():
     """What the cards say of every head, and of the fusion."""
     heads = {
@@ -418,7 +460,7 @@ def card_heads():
             "learns": {sample: list(names) for sample, names in h.fit_on.items()},
             "settings": head_settings(h),
         }
-        for h in HEADS
+        for h in fitted_heads()
     }
     if LEARNS:
         fusion = {k: v for k, v in SETTINGS["fusion"].items() if k != "fdr"}
@@ -465,6 +507,12 @@ def contrast_inputs():
 
 def simulated_shards(name):
     return [path for sample in SIMULATED for path in per_shard(name, sample)]
+
+
+def known_shards(name):
+    """A product of all systems of known answer, from which calibration cases of graders are drawn."""
+    known = [sample for sample in SIMULATED if sample != "search"]
+    return [path for sample in known for path in per_shard(name, sample)]
 
 
 wildcard_constraints:

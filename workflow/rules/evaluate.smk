@@ -33,7 +33,7 @@ rule evaluation_page:
         reliability=rules.evaluate.output.reliability,
         counts=rules.evaluate.output.counts,
         paired=rules.evaluate.output.paired,
-        fusion=f"{RESULTS}/models/fusion",
+        fusion=model_of("fusion"),
         ablation=(
             f"{RESULTS}/evaluation/ablation.parquet"
             if SETTINGS["ablation"]["run"]
@@ -61,7 +61,7 @@ rule evaluation_page:
         code=code("evaluation_page"),
         cfg={
             "survey": SURVEY_NAME,
-            "release": release_of("train") if LEARNS else "",
+            "release": release_of(JUDGED) if JUDGED else "",
         },
     script:
         "../scripts/evaluation_page.py"

@@ -35,7 +35,7 @@ if SETTINGS["refit"]:
 rule score_fused:
     input:
         **{h.name: f"{ROAD}/{{shard}}/scores/{h.name}.parquet" for h in HEADS},
-        model=f"{RESULTS}/models/fusion",
+        model=model_of("fusion"),
         features=f"{ROAD}/{{shard}}/features.parquet",
     output:
         f"{ROAD}/{{shard}}/scores/fused.parquet",

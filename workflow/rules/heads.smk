@@ -17,24 +17,25 @@ for head in HEADS:
                 f"{RESULTS}/benchmarks/fit_{head.name}.jsonl"
             conda:
                 f"../../envs/{head.environment}.yaml"
-            threads: 2 if head.trained else 1
+            threads: head.threads
             resources:
                 mem_mb=memory(4000 if head.environment == "deep" else 2000, 2, "train"),
                 runtime=minutes(SETTINGS[head.name].get("minutes", 30) + 30, 2, "train"),
                 gpu=gpus(head.name),
             params:
-                code=code(f"heads/fit_{head.name}"),
+                code=code(f"heads/head_{head.name}"),
                 cfg=head_settings(head),
                 head=head.name,
+                task="fit",
             script:
-                "../scripts/heads/fit_{params.head}.py"
+                "../scripts/heads/head_{params.head}.py"
 
     rule:
         name:
             f"score_{head.name}"
         input:
             **scores_by(head),
-            model=f"{RESULTS}/models/{head.name}",
+            model=model_of(head.name),
         output:
             f"{ROAD}/{{shard}}/scores/{head.name}.parquet",
         log:
@@ -48,8 +49,9 @@ for head in HEADS:
             runtime=minutes(5, 0.5),
             gpu=gpus(head.name),
         params:
-            code=code(f"heads/score_{head.name}"),
+            code=code(f"heads/head_{head.name}"),
             cfg=head_settings(head),
             head=head.name,
+            task="score",
         script:
-            "../scripts/heads/score_{params.head}.py"
+            "../scripts/heads/head_{params.head}.py"

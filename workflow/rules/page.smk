@@ -1,15 +1,9 @@
-# figures of the overview; those of the evaluation need a training sample
+# figures of the overview; those of the evaluation need systems of known truth
 FIGURES = ["scores", "sky"]
-if LEARNS:
+if JUDGED:
     FIGURES += ["classes", "roc", "contrast", "reliability"]
     FIGURES += [f"completeness_{name}" for name in ("theta_e", "magnitude", "seeing")]
 STEMS = {name: f"{RESULTS}/report/figures/{name}" for name in FIGURES}
-# systems of known answer, from which calibration cases of graders are drawn
-KNOWN = [name for name in SIMULATED if name != "search"]
-
-
-def known_shards(name):
-    return [path for sample in KNOWN for path in per_shard(name, sample)]
 
 
 rule figures:
@@ -21,10 +15,10 @@ rule figures:
                 "metrics": rules.evaluate.output.metrics,
                 "completeness": rules.evaluate.output.completeness,
                 "reliability": rules.evaluate.output.reliability,
-                "systems": per_shard("systems.parquet", "train"),
-                "matched": per_shard("matched.h5", "train"),
+                "systems": per_shard("systems.parquet", JUDGED),
+                "matched": per_shard("matched.h5", JUDGED),
             }
-            if LEARNS
+            if JUDGED
             else {}
         ),
         catalogue=f"{RESULTS}/catalogue/candidates.parquet",
@@ -54,7 +48,7 @@ rule figures:
     params:
         code=code("figures"),
         cfg={
-            "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+            "heads": shown_heads(),
             "stems": STEMS,
             "examples": SETTINGS["report"]["examples"],
             "stamp_arcsec": SETTINGS["report"]["stamp_arcsec"],
@@ -77,7 +71,7 @@ rule report:
         known_segments=known_shards("segments.parquet"),
         known_photometry=known_shards("photometry.parquet"),
         figures=rules.figures.output.svg,
-        metrics=rules.evaluate.output.metrics if LEARNS else [],
+        metrics=rules.evaluate.output.metrics if JUDGED else [],
         ablation=(
             f"{RESULTS}/evaluation/ablation.parquet"
             if LEARNS and SETTINGS["ablation"]["run"]
@@ -112,11 +106,11 @@ rule report:
             "pixel_scale": SURVEY["pixel_scale"],
             "survey": SURVEY_NAME,
             "release": release_of("search"),
-            "heads": [h.name for h in HEADS] + ["fused"] * LEARNS,
+            "heads": shown_heads(),
             "bands": BANDS,
             **band_facts("wavelength", "width", "filter"),
             "figures": FIGURES,
-            "links": ["evaluation"] * LEARNS + ["simulation"] * bool(SIMULATED),
+            "links": ["evaluation"] * bool(JUDGED) + ["simulation"] * bool(SIMULATED),
             "benchmarks": f"{RESULTS}/benchmarks",
         },
     script:

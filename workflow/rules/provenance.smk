@@ -88,6 +88,5 @@ rule crate:
     params:
         code=code("crate"),
         cfg={**SETTINGS["publication"], "survey": SURVEY_NAME},
-        results=RESULTS,
     script:
         "../scripts/crate.py"

@@ -12,8 +12,8 @@ rule catalogue:
         segment=per_shard("segment.parquet"),
         measure=per_shard("measure.parquet"),
         features=per_shard("features.parquet"),
-        fused=per_shard("scores/fused.parquet") if LEARNS else [],
-        models=[f"{RESULTS}/models/{name}" for name in MODELS],
+        fused=per_shard("scores/fused.parquet") if FUSES else [],
+        models=[model_of(name) for name in [h.name for h in HEADS] + ["fusion"] * FUSES],
         lenscat=(
             in_data(SETTINGS["crossmatch"]["lenscat"])
             if SETTINGS["crossmatch"]["lenscat"]

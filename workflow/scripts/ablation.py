@@ -5,7 +5,7 @@ import pandas as pd
 from tandemlens.base.columns.evaluation import ABLATION
 from tandemlens.base.job import job
 from tandemlens.base.tables import write_table
-from tandemlens.catalogue.ablation import DEEP, JOINT, UNMATCHED, Road, ablation_table
+from tandemlens.catalogue.ablation import DEEP, UNMATCHED, Road, ablation_table
 from tandemlens.learn.fuse import Fusion, head_scores
 from tandemlens.learn.sample import training_table
 
@@ -15,6 +15,7 @@ with job(snakemake):
     tables = {name: list(given.get(name)) for name in columns}
 
     def road(features, tables):
+        """A training sample with the scores that these features led to."""
         table = training_table(given.folds, list(given.get("systems")), list(features))
         return Road(table, head_scores(table["target_id"], tables, columns))
 
@@ -26,8 +27,6 @@ with job(snakemake):
         whole = {head: paths for head, paths in other.items() if len(paths) == len(given.features) > 0}
         if whole:
             roads[name] = road(given.features, {**tables, **whole})
-    if "mil" in tables and len(given.joint_mil) == len(given.features):
-        roads[JOINT] = road(given.features, {**tables, "mil": list(given.joint_mil)})
     table = ablation_table(
         roads,
         {name: kind for name, (_, kind) in cfg["heads"].items()},

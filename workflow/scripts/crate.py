@@ -5,12 +5,13 @@ from tandemlens.base.lineage import Places
 from tandemlens.catalogue.crate import copy_code, write_crate
 
 with job(snakemake):
-    cfg = snakemake.params.cfg
+    # the crate lies at the top of the results
+    results = snakemake.output.crate.rpartition("/")[0]
     copy_code(".", snakemake.output.code)
     write_crate(
         list(snakemake.input),
-        Places(snakemake.params.results, snakemake.config["fetch"]["cache"]),
+        Places(results, snakemake.config["fetch"]["cache"]),
         snakemake.output.code,
         snakemake.output.crate,
-        cfg,
+        snakemake.params.cfg,
     )

@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from glob import escape
 from pathlib import Path
@@ -15,7 +16,7 @@ _HOST = re.sub(r"\W", "-", platform.node()) or "host"
 _scratch = None
 
 
-def use_scratch(folder):
+def use_scratch(folder: str | Path | None) -> None:
     """Have products written in a folder of this machine first and moved whole to their place.
 
     A stack is written in many small steps, each of which a file system that many machines share answers slowly; the
@@ -31,7 +32,7 @@ def use_scratch(folder):
 
 
 @contextmanager
-def atomic_path(path):
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success fsync it and rename it to `path`.
 
     Parameters
@@ -65,7 +66,7 @@ def atomic_path(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically.
 
     Parameters
@@ -77,7 +78,7 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """SHA-256 of a file, read in 1 MiB blocks.
 
     Parameters
@@ -93,7 +94,7 @@ def sha256(path):
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _drop_left_over(path):
+def _drop_left_over(path: Path) -> None:
     """Remove what a killed process of this machine left half-written of `path`."""
     for left in path.parent.glob(f".{_HOST}.*.{escape(path.name)}"):
         pid = left.name.removeprefix(f".{_HOST}.").removesuffix(f".{path.name}")
@@ -101,7 +102,7 @@ def _drop_left_over(path):
             left.unlink(missing_ok=True)
 
 
-def _alive(pid):
+def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -111,7 +112,7 @@ def _alive(pid):
     return True
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: str | Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

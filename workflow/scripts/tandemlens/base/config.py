@@ -1,11 +1,13 @@
 """Settings: read, filled with defaults and refused with one sentence before any job starts."""
 
 import difflib
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from tandemlens.base.errors import SettingsError
 
@@ -13,7 +15,7 @@ from tandemlens.base.errors import SettingsError
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load_yaml(path):
+def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Parameters
@@ -42,13 +44,14 @@ def load_yaml(path):
     return content
 
 
-def load_schema(path):
+def load_schema(path: str | Path) -> dict[str, Any]:
     """Read a JSON schema written in YAML, with references to neighbouring files put in their place.
 
     Parameters
     ----------
     path : str or Path
-        For example ``config/schemas/config.schema.yaml``; a ``$ref`` names a file beside it.
+        For example ``config/schemas/config.schema.yaml``; a ``$ref`` names a file beside it, and ``$each: folder/*``
+        among properties gives one to every file there, by the name before its first point.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def load_schema(path):
     return _inline(load_yaml(path), Path(path).parent)
 
 
-def load_survey(name, folder, schema=None):
+def load_survey(name: str, folder: str | Path, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read the survey file `name`.yaml.
 
     Parameters
@@ -86,7 +89,7 @@ def load_survey(name, folder, schema=None):
     return survey if schema is None else validate_settings(survey, schema, path.name)
 
 
-def band_section(survey, band, section):
+def band_section(survey: dict[str, Any], band: str, section: str) -> dict[str, Any]:
     """What a survey says of a section of one band: its own words over those of all bands.
 
     Parameters
@@ -104,7 +107,7 @@ def band_section(survey, band, section):
     return {**survey.get("defaults", {}).get(section, {}), **survey["bands"][band].get(section, {})}
 
 
-def validate_settings(settings, schema, where="config"):
+def validate_settings(settings: dict[str, Any], schema: dict[str, Any], where: str = "config") -> dict[str, Any]:
     """Fill defaults and check against a JSON schema.
 
     Parameters
@@ -132,17 +135,23 @@ def validate_settings(settings, schema, where="config"):
     return filled
 
 
-def _inline(schema, folder):
+def _inline(schema: Any, folder: Path) -> Any:
     if isinstance(schema, list):
         return [_inline(part, folder) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         return _inline(load_yaml(folder / schema["$ref"]), folder)
-    return {key: _inline(part, folder) for key, part in schema.items()}
+    inlined: dict[str, Any] = {}
+    for key, part in schema.items():
+        if key == "$each":
+            inlined |= {path.name.split(".")[0]: load_schema(path) for path in sorted(folder.glob(part))}
+        else:
+            inlined[key] = _inline(part, folder)
+    return inlined
 
 
-def _fill(value, schema):
+def _fill(value: Any, schema: dict[str, Any]) -> Any:
     # jsonschema only checks; defaults are filled here, nested ones too, without asking for `default: {}`.
     if not isinstance(value, dict):
         return value
@@ -160,7 +169,7 @@ def _fill(value, schema):
     return value
 
 
-def _sentence(error, where):
+def _sentence(error: ValidationError, where: str) -> str:
     path = ".".join([where, *map(str, error.absolute_path)])
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
@@ -178,6 +187,6 @@ def _sentence(error, where):
     return f"{path}: {error.message}; see config/README.md."
 
 
-def _nearest(word, known):
+def _nearest(word: object, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}" if close else ""

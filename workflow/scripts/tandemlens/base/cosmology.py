@@ -8,7 +8,7 @@ COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.045)
 
 
 @lru_cache(maxsize=4096)
-def efficiency(z_lens, z_source):
+def efficiency(z_lens: float, z_source: float) -> float:
     """Lensing efficiency D_ls / D_s of one source redshift behind one lens.
 
     Parameters
@@ -27,7 +27,7 @@ def efficiency(z_lens, z_source):
 
 
 @lru_cache(maxsize=4096)
-def kpc_per_arcsec(z):
+def kpc_per_arcsec(z: float) -> float:
     """Proper transverse size of one arcsec.
 
     Parameters

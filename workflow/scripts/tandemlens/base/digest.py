@@ -14,7 +14,7 @@ from tandemlens.base.errors import InputError
 _PACKAGE = "tandemlens"
 
 
-def code_digest(script, library):
+def code_digest(script: str | Path, library: str | Path) -> dict[str, str]:
     """Digests of a script and of its static import closure inside the library.
 
     Parameters
@@ -36,11 +36,10 @@ def code_digest(script, library):
         If a file cannot be parsed, naming file and line.
     """
     library, script = Path(library), Path(script)
-    modules = {module: _file_digest(_module_file(module, library)) for module in import_closure(script, library)}
-    return {script.name: _file_digest(script), **modules}
+    return {script.name: _read(script)[1], **{name: _read(path)[1] for name, path in _closure(script, library).items()}}
 
 
-def import_closure(script, library):
+def import_closure(script: str | Path, library: str | Path) -> list[str]:
     """Library modules that a script imports, directly or through others.
 
     Parameters
@@ -53,18 +52,23 @@ def import_closure(script, library):
     list of str
         Dotted names, sorted.
     """
-    library = Path(library)
-    seen, waiting = set(), list(_imports(Path(script)))
+    return list(_closure(Path(script), Path(library)))
+
+
+def _closure(script: Path, library: Path) -> dict[str, Path]:
+    """Dotted name -> file of the modules that a script imports, in the order of their names."""
+    found: dict[str, Path] = {}
+    waiting = list(_read(script)[0])
     while waiting:
         name = waiting.pop()
-        if name in seen or _module_file(name, library) is None:
-            continue
-        seen.add(name)
-        waiting += _imports(_module_file(name, library))
-    return sorted(seen)
+        path = None if name in found else _module_file(name, library)
+        if path is not None:
+            found[name] = path
+            waiting += _read(path)[0]
+    return dict(sorted(found.items()))
 
 
-def _module_file(name, library):
+def _module_file(name: str, library: Path) -> Path | None:
     base = library.joinpath(*name.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
@@ -72,25 +76,18 @@ def _module_file(name, library):
     return None
 
 
-def _tree(path):
+def _tree(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, OSError) as error:
         raise InputError(f"code of {path} cannot be read: {error}; mend the file") from error
 
 
-def _imports(path):
-    return _read(path)[0]
-
-
-def _file_digest(path):
-    return _read(path)[1]
-
-
 @cache
-def _read(path):
+def _read(path: Path) -> tuple[frozenset[str], str]:
     """Library modules that a file imports, and its digest; a file is parsed once, as every start reads them all."""
-    tree, names = _tree(path), set()
+    tree = _tree(path)
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
@@ -105,7 +102,7 @@ def _read(path):
     return ours, hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
-def _drop_docstring(node):
+def _drop_docstring(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
     first = node.body[0] if node.body else None
     if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
         node.body = node.body[1:] or [ast.Pass()]

@@ -1,6 +1,7 @@
 """Exceptions of the library; each message is one sentence: what, where, the value, what to do."""
 
 import errno
+from typing import Any
 
 
 class TandemlensError(Exception):
@@ -28,7 +29,7 @@ class DataError(TandemlensError):
         The values that led to the refusal, kept as attributes for logs and tests.
     """
 
-    def __init__(self, status, message, **numbers):
+    def __init__(self, status: str, message: str, **numbers: Any) -> None:
         super().__init__(message)
         self.status = status
         self.numbers = numbers
@@ -42,7 +43,7 @@ _OF_THE_MACHINE = frozenset(
 )
 
 
-def of_the_machine(error):
+def of_the_machine(error: BaseException) -> bool:
     """Whether an error tells of the machine and not of the target at hand.
 
     Such an error must end the job, which can be run again; as the status of a target it would stay for good.

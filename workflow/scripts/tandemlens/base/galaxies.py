@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def star_magnitude(z):
+def star_magnitude(z: float) -> float:
     """Magnitude m* of an L* cluster galaxy in i (Rykoff et al. 2014, eq. 9; extrapolated beyond z = 0.7).
 
     Parameters

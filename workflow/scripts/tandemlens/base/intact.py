@@ -1,12 +1,13 @@
 """Whether the inputs of a job are what the jobs that made them wrote, by their provenance sidecars."""
 
 import os
+from collections.abc import Iterable
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.sidecar import digest_of, read_sidecar
 
 
-def intact_inputs(paths):
+def intact_inputs(paths: Iterable[str]) -> dict[str, str]:
     """Digests of the inputs of a job; one that has changed since it was made is set aside.
 
     A product that a full disk, a dying machine or an unlucky hand has altered must not go on down the road. It is
@@ -39,7 +40,7 @@ def intact_inputs(paths):
     return digests
 
 
-def _as_made(path, digest):
+def _as_made(path: str, digest: str) -> bool:
     """Whether a product has the digest that its sidecar states, or no readable sidecar."""
     try:
         return read_sidecar(path)["sha256"] == digest

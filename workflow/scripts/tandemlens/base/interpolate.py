@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def linear_weights(places, n):
+def linear_weights(places: np.ndarray, n: int) -> np.ndarray:
     """Weights of the values at 0..n-1 for values at some places, flat beyond the ends.
 
     Parameters

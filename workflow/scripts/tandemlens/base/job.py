@@ -7,7 +7,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,7 +24,7 @@ _PROGRESS_SECONDS = 10.0
 
 
 @contextmanager
-def job(snakemake, some_of=()):
+def job(snakemake: Any, some_of: Sequence[str] = ()) -> Iterator["_Progress"]:
     """Run a stage: log to the job's log file, say errors in one sentence, write sidecars at the end.
 
     Parameters
@@ -59,7 +61,7 @@ def job(snakemake, some_of=()):
     log.info("%s: done in %.1f s%s", snakemake.rule, time.time() - started, _most_memory())
 
 
-def _start_log(path, rule):
+def _start_log(path: str, rule: str) -> None:
     log.handlers.clear()
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -69,7 +71,7 @@ def _start_log(path, rule):
     log.info("%s: start", rule)
 
 
-def _most_memory():
+def _most_memory() -> str:
     """The most memory that the process has held, in words; nothing where the kernel does not say.
 
     getrusage would count what the process held that started this one.
@@ -89,16 +91,17 @@ class _Progress:
     and `read` takes that of files that the stage found by itself, for its sidecars.
     """
 
-    def __init__(self, rule):
+    def __init__(self, rule: str) -> None:
         self._rule = rule
         self._started = self._last = time.monotonic()
-        self.inputs, self.read = {}, {}
+        self.inputs: dict[str, str] = {}
+        self.read: dict[str, str] = {}
 
-    def open(self, paths):
+    def open(self, paths: Iterable[str]) -> None:
         """Check inputs before they are opened, and have the sidecars tell them."""
         self.read |= intact_inputs(path for path in paths if path not in self.read)
 
-    def __call__(self, done, total):
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._last >= _PROGRESS_SECONDS or done == total:
             self._last = now
@@ -107,7 +110,7 @@ class _Progress:
             print(tqdm.format_meter(done, total, now - self._started, ncols=79, prefix=self._rule), file=sys.stderr)
 
 
-def _write_sidecars(snakemake, started, inputs):
+def _write_sidecars(snakemake: Any, started: float, inputs: dict[str, str]) -> None:
     params = dict(snakemake.params.items())
     facts = job_facts(
         snakemake.rule,

@@ -1,7 +1,9 @@
 """What was made from what: the sidecars of a finished run as one graph."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.sidecar import read_sidecar, sidecar_of
@@ -22,9 +24,9 @@ class Lineage:
         Path of a product whose sidecar cannot be used -> why, one sentence.
     """
 
-    facts: dict = field(default_factory=dict)
-    digests: dict = field(default_factory=dict)
-    problems: dict = field(default_factory=dict)
+    facts: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,23 @@ class Places:
     refit: bool = True
 
     @property
-    def catalogue(self):
+    def catalogue(self) -> str:
         """Path of the catalogue."""
         return f"{self.results}/catalogue/candidates.parquet"
 
     @property
-    def crate(self):
+    def crate(self) -> str:
         """Path of the crate."""
         return f"{self.results}/ro-crate-metadata.json"
 
-    def is_made(self, path):
+    def is_made(self, path: str) -> bool:
         """Whether a path is a product of the run, which must have a sidecar, and no answer and no file it was given."""
-        path = Path(path)
-        return path.is_relative_to(self.results) and not path.is_relative_to(self.cache)
+        return Path(path).is_relative_to(self.results) and not Path(path).is_relative_to(self.cache)
 
 
-def trace_back(ends, places, siblings=False, follow=lambda facts, path: True):
+def trace_back(
+    ends: Sequence[str], places: Places, siblings: bool = False, follow: Callable[..., Any] = lambda facts, path: True
+) -> Lineage:
     """Follow sidecars from products back to what the run was given.
 
     Parameters
@@ -92,7 +95,7 @@ def trace_back(ends, places, siblings=False, follow=lambda facts, path: True):
     return out
 
 
-def _facts(path, places, out):
+def _facts(path: str, places: Places, out: Lineage) -> dict[str, Any] | None:
     if not places.is_made(path) and not sidecar_of(path).is_file():
         return None
     try:

@@ -6,12 +6,13 @@ user to know that no run is alive. The kernel knows: a lock of its own goes with
 
 import fcntl
 from pathlib import Path
+from typing import IO
 
 #: open as long as the process lives
-_held = []
+_held: list[IO[str]] = []
 
 
-def drop_stale_locks(folder=".snakemake"):
+def drop_stale_locks(folder: str | Path = ".snakemake") -> int:
     """Remove the locks of Snakemake if no Snakemake of this working directory is alive; hold that one is, from now on.
 
     Parameters

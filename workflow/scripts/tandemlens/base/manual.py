@@ -2,6 +2,11 @@
 
 import json
 import re
+from collections.abc import Sequence
+from typing import Any
+
+from tandemlens.base.columns.products import Product
+from tandemlens.base.columns.registry import Column
 
 _START, _END = "<!-- settings: made from config/schemas by `make manual` -->", "<!-- end of settings -->"
 _MODEL_HEAD = """# Data model
@@ -19,7 +24,9 @@ FITS holds printable ASCII alone: text is escaped as in Python source, so that i
 XML cannot hold. `candidates.reg` (DS9) and HATS hold the rows that have coordinates."""
 
 
-def settings_table(schema, prefix="", told=()):
+def settings_table(
+    schema: dict[str, Any], prefix: str = "", told: Sequence[tuple[str, dict[str, Any]]] = ()
+) -> list[tuple[str, str, str, str]]:
     """Rows of every setting below a schema: key, default, allowed values, meaning.
 
     Parameters
@@ -35,7 +42,8 @@ def settings_table(schema, prefix="", told=()):
     -------
     list of (str, str, str, str)
     """
-    rows, told = [], list(told)
+    rows: list[tuple[str, str, str, str]] = []
+    told = list(told)
     for key, part in schema.get("properties", {}).items():
         name = f"{prefix}.{key}" if prefix else key
         if part.get("type") == "object" and "properties" in part:
@@ -47,7 +55,7 @@ def settings_table(schema, prefix="", told=()):
     return rows
 
 
-def fill_manual(text, schema):
+def fill_manual(text: str, schema: dict[str, Any]) -> str:
     """Replace the marked part of the manual by the table of every setting.
 
     Parameters
@@ -69,13 +77,13 @@ def fill_manual(text, schema):
     return "\n".join([head + _START, "", *lines, "", _END]) + tail
 
 
-def _default(part, schema, key):
+def _default(part: dict[str, Any], schema: dict[str, Any], key: str) -> str:
     if key in schema.get("required", []):
         return "(required)"
     return f"`{json.dumps(part['default'])}`" if "default" in part else ""
 
 
-def _allowed(part):
+def _allowed(part: dict[str, Any]) -> str:
     if "enum" in part:
         return ", ".join(f"`{value}`" for value in part["enum"])
     kinds = part.get("type", "")
@@ -89,7 +97,7 @@ def _allowed(part):
     return f"{text} in {left}{'-inf' if low is None else low}, {'inf' if high is None else high}{right}"
 
 
-def data_model(products):
+def data_model(products: Sequence[Product]) -> str:
     """Markdown page of every column of every table.
 
     Parameters
@@ -111,12 +119,12 @@ def data_model(products):
     return "\n".join(parts) + "\n"
 
 
-def _files(text):
+def _files(text: str) -> list[str]:
     """Paths of a list with commas; those within braces belong to a path."""
     return re.split(r", (?![^{]*})", text)
 
 
-def _range(column):
+def _range(column: Column) -> str:
     if column.low is None and column.high is None:
         return ""
     low, high = (end if value is None else f"{value:g}" for value, end in ((column.low, "-inf"), (column.high, "inf")))

@@ -6,7 +6,7 @@ import numpy as np
 MAD_TO_SIGMA = 1.482602218505602
 
 
-def sampled(image, valid, step=3):
+def sampled(image: np.ndarray, valid: np.ndarray, step: int = 3) -> np.ndarray:
     """Valid pixels on every `step`-th row and column: enough for a median, at a fraction of its cost.
 
     Parameters
@@ -24,7 +24,7 @@ def sampled(image, valid, step=3):
     return coarse if coarse.size else image[valid]
 
 
-def robust_sigma(values):
+def robust_sigma(values: np.ndarray) -> float:
     """Standard deviation from the median absolute deviation.
 
     Parameters
@@ -42,7 +42,7 @@ def robust_sigma(values):
     return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 
-def lower_sigma(values):
+def lower_sigma(values: np.ndarray) -> tuple[float, float]:
     """Standard deviation and centre from the values below the median, which objects on the sky do not reach.
 
     Parameters

@@ -1,12 +1,14 @@
 """What the settings of a sample mean for its rules: bands, classes in use, name of the release."""
 
+from typing import Any
+
 from tandemlens.base.errors import SettingsError
 
 #: classes of simulated systems (DESIGN section 6), the only positive one first
 CLASSES = ("tandem", "projected", "single_arc", "members", "spiral_ring_merger", "artefact")
 
 
-def choose_bands(wanted, survey_name, known):
+def choose_bands(wanted: list[str] | None, survey_name: str, known: list[str]) -> list[str]:
     """Bands of a run.
 
     Parameters
@@ -35,7 +37,7 @@ def choose_bands(wanted, survey_name, known):
     return wanted or known
 
 
-def used_settings(simulate):
+def used_settings(simulate: dict[str, Any]) -> dict[str, Any]:
     """Settings of a simulation without the classes that it does not draw, so that those rerun nothing.
 
     Parameters
@@ -50,7 +52,7 @@ def used_settings(simulate):
     return {k: v for k, v in simulate.items() if k not in CLASSES or v["share"] > 0}
 
 
-def twin_classes(sample):
+def twin_classes(sample: dict[str, Any]) -> tuple[str, ...]:
     """Classes of which every target of a sample gets one system.
 
     Parameters
@@ -68,7 +70,7 @@ def twin_classes(sample):
     return tuple(name for name in CLASSES if name in used_settings(sample["simulate"]))
 
 
-def release_name(release, pixels):
+def release_name(release: str, pixels: str) -> str:
     """Release of a survey as a sample carries it.
 
     Parameters

@@ -2,13 +2,13 @@
 
 import logging
 
-_KNOWN = set()
+_KNOWN: set[str] = set()
 _HIDDEN = "***"
 #: anything shorter would hide ordinary words
 _SHORTEST = 4
 
 
-def remember(word):
+def remember(word: str) -> None:
     """Hide a word from now on.
 
     Parameters
@@ -19,7 +19,7 @@ def remember(word):
         _KNOWN.add(word)
 
 
-def redact(text):
+def redact(text: str) -> str:
     """Text without the words that are remembered.
 
     Parameters
@@ -38,7 +38,7 @@ def redact(text):
 class RedactingFormatter(logging.Formatter):
     """Log lines, tracebacks included, without the words that are remembered."""
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         """Format a record.
 
         Parameters

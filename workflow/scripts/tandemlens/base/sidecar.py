@@ -6,10 +6,12 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import InputError
@@ -17,12 +19,38 @@ from tandemlens.base.errors import InputError
 SUFFIX = ".prov.json"
 #: field that holds the digest of all the others
 _SEAL = "seal"
-_PACKAGES = ("snakemake", "numpy", "scipy", "pandas", "pyarrow", "astropy", "photutils", "sep", "h5py", "reproject")
-_PACKAGES += ("scikit-image", "scikit-learn", "lenstronomy", "speclite", "colossus", "xgboost", "xgboost-cpu", "optuna")
-_PACKAGES += ("torch", "torchvision", "timm", "lightning", "lightly", "torchmil", "diffusers", "matplotlib", "rocrate")
+_PACKAGES = (
+    "snakemake",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "astropy",
+    "photutils",
+    "sep",
+    "h5py",
+    "reproject",
+    "scikit-image",
+    "scikit-learn",
+    "lenstronomy",
+    "speclite",
+    "colossus",
+    "xgboost",
+    "xgboost-cpu",
+    "optuna",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "lightly",
+    "torchmil",
+    "diffusers",
+    "matplotlib",
+    "rocrate",
+)
 
 
-def sidecar_of(product):
+def sidecar_of(product: str | Path) -> Path:
     """Path of the sidecar of a product.
 
     Parameters
@@ -38,7 +66,7 @@ def sidecar_of(product):
     return product.with_name(product.name + SUFFIX)
 
 
-def files_of(folder):
+def files_of(folder: str | Path) -> dict[str, str]:
     """Files of a folder that is one product, without hidden ones.
 
     Parameters
@@ -55,7 +83,7 @@ def files_of(folder):
     return {n.as_posix(): sha256(folder / n) for n in sorted(names) if not any(p.startswith(".") for p in n.parts)}
 
 
-def digest_of(path):
+def digest_of(path: str | Path) -> str:
     """SHA-256 of a file, or of the listing of a folder (`files_of`) as ``sha256sum`` would print it.
 
     Parameters
@@ -69,7 +97,7 @@ def digest_of(path):
     return digest_of_files(files_of(path)) if Path(path).is_dir() else sha256(path)
 
 
-def digest_of_files(files):
+def digest_of_files(files: dict[str, str]) -> str:
     """Digest of a folder whose files have these digests; see `digest_of`.
 
     Parameters
@@ -85,7 +113,15 @@ def digest_of_files(files):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def job_facts(rule, started, outputs, inputs, wildcards=None, code=None, settings=None):
+def job_facts(
+    rule: str,
+    started: float,
+    outputs: Iterable[str],
+    inputs: dict[str, str],
+    wildcards: dict[str, Any] | None = None,
+    code: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What a job says in the sidecars of all its products.
 
     Parameters
@@ -121,7 +157,7 @@ def job_facts(rule, started, outputs, inputs, wildcards=None, code=None, setting
     }
 
 
-def write_sidecar(product, facts):
+def write_sidecar(product: str | Path, facts: dict[str, Any]) -> None:
     """Write the sidecar of a product.
 
     Parameters
@@ -132,7 +168,7 @@ def write_sidecar(product, facts):
         Of `job_facts`.
     """
     product = Path(product)
-    own = {"product": product.name}
+    own: dict[str, Any] = {"product": product.name}
     if product.is_dir():
         own["files"] = files_of(product)
         own["sha256"] = digest_of_files(own["files"])
@@ -143,7 +179,7 @@ def write_sidecar(product, facts):
     write_text(sidecar_of(product), _text({**plain, _SEAL: _seal(plain)}))
 
 
-def read_sidecar(product):
+def read_sidecar(product: str | Path) -> dict[str, Any]:
     """What the sidecar of a product says.
 
     Parameters
@@ -177,7 +213,7 @@ def read_sidecar(product):
     return facts
 
 
-def code_version(code):
+def code_version(code: dict[str, str] | None) -> str:
     """One digest of the digests of a script and its modules.
 
     Parameters
@@ -192,34 +228,34 @@ def code_version(code):
     return hashlib.sha256(_text(code).encode()).hexdigest()[:16] if code else ""
 
 
-def _text(facts):
+def _text(facts: dict[str, Any]) -> str:
     return json.dumps(facts, indent=1, sort_keys=True)
 
 
-def _seal(facts):
+def _seal(facts: dict[str, Any]) -> str:
     return hashlib.sha256(_text(facts).encode()).hexdigest()
 
 
 @cache
-def _git_state():
+def _git_state() -> dict[str, Any]:
     root = Path(__file__).parents[4]
     try:
-        run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 20}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], **run).stdout.strip())
+        run = partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True, timeout=20)
+        commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+        dirty = bool(run(["git", "status", "--porcelain", "-uno"]).stdout.strip())
     except (OSError, subprocess.SubprocessError):
         return {"id": None, "dirty": None}
     return {"id": commit, "dirty": dirty}
 
 
-def _device():
+def _device() -> str:
     """What the job computed on, without importing torch where it did not."""
     torch = sys.modules.get("torch")
     return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
 
 
 @cache
-def _versions():
+def _versions() -> dict[str, str]:
     out = {}
     for name in _PACKAGES:
         try:

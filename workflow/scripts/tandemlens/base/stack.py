@@ -7,8 +7,11 @@ text, ``target_id`` (n,). Systems smaller than the stack are padded at the upper
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -39,15 +42,15 @@ class Cutout:
         Further arrays of fixed shape over the stack (noise factors, FWHM, ...).
     """
 
-    bands: tuple
+    bands: tuple[str, ...]
     flux: np.ndarray
     variance: np.ndarray
     mask: np.ndarray
     psf: np.ndarray
-    wcs: tuple
-    extra: dict = field(default_factory=dict)
+    wcs: tuple[str, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
 
-    def usable(self):
+    def usable(self) -> np.ndarray:
         """Which bands hold any valid pixel.
 
         Returns
@@ -56,7 +59,7 @@ class Cutout:
         """
         return (self.mask == 0).any(axis=(1, 2))
 
-    def astropy_wcs(self, band=0):
+    def astropy_wcs(self, band: int = 0) -> WCS:
         """The celestial WCS of one band.
 
         Parameters
@@ -70,7 +73,7 @@ class Cutout:
         return WCS(fits.Header.fromstring(self.wcs[band], sep="\n"))
 
 
-def header_text(wcs):
+def header_text(wcs: WCS) -> str:
     """FITS header text of a celestial WCS, as a stack keeps it.
 
     Parameters
@@ -87,7 +90,7 @@ def header_text(wcs):
 class StackWriter:
     """Appends systems to a stack; used through `write_stack`."""
 
-    def __init__(self, handle, bands, shape, psf_size):
+    def __init__(self, handle: h5py.File, bands: Sequence[str], shape: tuple[int, int], psf_size: int) -> None:
         self._file, self.bands, self._shape, self._psf_size = handle, tuple(bands), tuple(shape), int(psf_size)
         n_band = len(self.bands)
         handle.attrs["bands"] = list(self.bands)
@@ -102,10 +105,10 @@ class StackWriter:
         handle.create_dataset("target_id", (0,), maxshape=(None,), dtype=text)
         handle.create_dataset("shape", (0, 2), maxshape=(None, 2), dtype="i4")
 
-    def _image(self, name, shape, **options):
+    def _image(self, name: str, shape: tuple[int, ...], **options: Any) -> None:
         self._file.create_dataset(name, (0, *shape), maxshape=(None, *shape), chunks=(1, *shape), **options)
 
-    def append(self, target_id, cutout):
+    def append(self, target_id: str, cutout: Cutout) -> None:
         """Add one system at the end.
 
         Parameters
@@ -135,13 +138,13 @@ class StackWriter:
         for name, value in cutout.extra.items():
             self._extra(name, np.asarray(value), n)
 
-    def _grow(self):
+    def _grow(self) -> int:
         n = len(self._file["target_id"])
         for name in ("flux", "variance", "mask", "psf", "wcs", "target_id", "shape"):
             self._file[name].resize(n + 1, axis=0)
         return n
 
-    def _extra(self, name, value, n):
+    def _extra(self, name: str, value: Any, n: int) -> None:
         key = f"extra/{name}"
         if key not in self._file:
             self._file.create_dataset(
@@ -159,17 +162,17 @@ class StackWriter:
 class StackReader:
     """Reads a stack one system at a time; used through `read_stack`."""
 
-    def __init__(self, handle):
+    def __init__(self, handle: h5py.File) -> None:
         self._file = handle
         self.bands = tuple(handle.attrs["bands"])
         self.target_ids = tuple(handle["target_id"].asstr()[:])
         self.shape = tuple(handle["flux"].shape[2:])
         self.psf_size = handle["psf"].shape[-1]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.target_ids)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Cutout:
         """System number `index` without its padding.
 
         Parameters
@@ -195,7 +198,7 @@ class StackReader:
 
 
 @contextmanager
-def write_stack(path, bands, shape, psf_size):
+def write_stack(path: str | Path, bands: Sequence[str], shape: tuple[int, int], psf_size: int) -> Iterator[StackWriter]:
     """Open a new stack for writing; it appears under `path` when the block ends without error.
 
     Parameters
@@ -218,7 +221,7 @@ def write_stack(path, bands, shape, psf_size):
 
 
 @contextmanager
-def read_stack(path):
+def read_stack(path: str | Path) -> Iterator[StackReader]:
     """Open a stack for reading.
 
     Parameters
@@ -233,7 +236,7 @@ def read_stack(path):
         yield StackReader(handle)
 
 
-def sanitize(cutout):
+def sanitize(cutout: Cutout) -> Cutout:
     """Enforce the pixel contract: invalid pixels get a bit, flux 0 and variance inf; types are float32/uint16.
 
     Parameters
@@ -253,7 +256,7 @@ def sanitize(cutout):
     return replace(cutout, flux=flux, variance=variance, mask=mask)
 
 
-def pixel_digest(cutout):
+def pixel_digest(cutout: Cutout) -> str:
     """SHA-256 of the pixels of a cutout: names of the bands, shape, then flux, variance and mask as stored.
 
     Parameters
@@ -268,11 +271,11 @@ def pixel_digest(cutout):
     head = f"{' '.join(cutout.bands)} {cutout.flux.shape}"
     digest = hashlib.sha256(head.encode())
     for values, dtype in ((cutout.flux, "<f4"), (cutout.variance, "<f4"), (cutout.mask, "<u2")):
-        digest.update(np.ascontiguousarray(values, dtype))
+        digest.update(np.ascontiguousarray(values, dtype).data)
     return digest.hexdigest()
 
 
-def resize_psf(psf, size):
+def resize_psf(psf: np.ndarray, size: int) -> np.ndarray:
     """Pad centred PSFs, or cut and renormalise them.
 
     Parameters

@@ -2,6 +2,8 @@
 
 import logging
 import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from tandemlens.base.tables import empty_frame
 log = logging.getLogger("tandemlens")
 
 
-def target_rng(target_id, seed=None, stream=None):
+def target_rng(target_id: str, seed: int | None = None, stream: int | None = None) -> np.random.Generator:
     """Random numbers of one target, the same whatever its neighbours.
 
     Parameters
@@ -33,7 +35,7 @@ def target_rng(target_id, seed=None, stream=None):
     return np.random.default_rng([p for p in parts if p is not None])
 
 
-def run_targets(target_ids, work, progress):
+def run_targets(target_ids: Sequence[str], work: Callable[..., Any], progress: Callable[..., Any]) -> pd.DataFrame:
     """Call `work` on every target and note how each ended.
 
     Parameters

@@ -3,13 +3,15 @@
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
 
 _RULE = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):", re.MULTILINE)
 _PARAMS = re.compile(r"Params have changed since last execution: .*?before: (.*) now: (.*?) ?(?:;|$)", re.DOTALL)
 _UPSTREAM = "Input files updated by another job"
 
 
-def stale_causes(dry_run):
+def stale_causes(dry_run: str) -> tuple[dict[tuple[str, str], int], dict[str, int]]:
     """Causes by rule of a dry run's text, and the number of jobs that only follow them.
 
     Parameters
@@ -24,7 +26,8 @@ def stale_causes(dry_run):
     followers : dict of rule to int
         Number of jobs that rerun because an earlier one does.
     """
-    causes, followers = defaultdict(int), defaultdict(int)
+    causes: defaultdict[tuple[str, str], int] = defaultdict(int)
+    followers: defaultdict[str, int] = defaultdict(int)
     for rule, reason in _jobs(dry_run):
         own = _own_causes(reason)
         for cause in own:
@@ -34,7 +37,7 @@ def stale_causes(dry_run):
     return dict(causes), dict(followers)
 
 
-def changed_settings(before, now):
+def changed_settings(before: list[Any], now: list[Any]) -> list[str]:
     """What differs between the parameters of a job then and now, as readable phrases.
 
     Parameters
@@ -60,7 +63,7 @@ def changed_settings(before, now):
     return phrases
 
 
-def _jobs(text):
+def _jobs(text: str) -> Iterator[tuple[str, str]]:
     starts = list(_RULE.finditer(text))
     for match, following in zip(starts, [*starts[1:], None][: len(starts)], strict=True):
         block = text[match.end() : following.start() if following else len(text)]
@@ -69,7 +72,7 @@ def _jobs(text):
             yield match.group(1), reason.group(1)
 
 
-def _own_causes(reason):
+def _own_causes(reason: str) -> list[str]:
     causes = []
     params = _PARAMS.search(reason)
     if params:
@@ -84,12 +87,12 @@ def _own_causes(reason):
     return causes
 
 
-def _sides(params):
+def _sides(params: re.Match[str]) -> Iterator[str]:
     return ("" if "nothing exclusive" in side else side.strip() for side in params.groups())
 
 
-def _flat(values):
-    out = {}
+def _flat(values: list[Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
     for value in values:
         if isinstance(value, dict):
             out.update(_leaves(value, ""))
@@ -98,7 +101,7 @@ def _flat(values):
     return out
 
 
-def _leaves(mapping, prefix):
+def _leaves(mapping: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")

@@ -24,7 +24,7 @@ STATUS = {
 }
 
 
-def check(status):
+def check(status: str) -> str:
     """Return `status` if it is registered, else raise `KeyError` naming it.
 
     Parameters

@@ -1,5 +1,9 @@
 """Parquet tables with unit and description in each field's metadata."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,6 +11,7 @@ import pyarrow.parquet as pq
 from pandas.util import hash_array
 
 from tandemlens.base.atomic import atomic_path
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 
 _ARROW = {
@@ -21,7 +26,9 @@ _ARROW = {
 _ROWS = 200_000
 
 
-def write_table(path, frame, columns, meta=None):
+def write_table(
+    path: str | Path, frame: pd.DataFrame, columns: Sequence[Column], meta: dict[str, str] | None = None
+) -> None:
     """Write `frame` to Parquet (zstd) in the order of `columns`, atomically.
 
     Parameters
@@ -60,13 +67,15 @@ def write_table(path, frame, columns, meta=None):
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _array(values, column):
+def _array(values: pd.Series, column: Column) -> pa.Array:
     text = column.dtype == "str"
     values = values.to_numpy(dtype=object if text else column.dtype)
     return pa.array(values, type=_ARROW[column.dtype], from_pandas=text)
 
 
-def read_table(path, columns=None, filters=None):
+def read_table(
+    path: str | Path, columns: Sequence[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+) -> pd.DataFrame:
     """Read a Parquet table written by `write_table`.
 
     Parameters
@@ -84,7 +93,7 @@ def read_table(path, columns=None, filters=None):
     return pq.read_table(path, columns=columns, filters=filters).to_pandas()
 
 
-def thinned(frame, most, kind=None):
+def thinned(frame: pd.DataFrame, most: int, kind: Any = None) -> pd.DataFrame:
     """At most so many rows, those of targets whose names have the smallest digests.
 
     Which rows are kept depends neither on their order nor, for most of them, on targets that come later, so that a
@@ -108,7 +117,26 @@ def thinned(frame, most, kind=None):
     return frame[(place <= most).to_numpy()]
 
 
-def read_meta(path):
+def read_columns(path: str | Path) -> list[Column]:
+    """Columns of a table written by `write_table`, without their ranges.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    list of Column
+    """
+    dtypes = {kind: name for name, kind in _ARROW.items()}
+    columns = []
+    for field in pq.read_schema(path):
+        facts = {k: field.metadata[k.encode()].decode() for k in ("unit", "description", "ucd")}
+        columns.append(Column(field.name, dtypes[field.type], **facts))
+    return columns
+
+
+def read_meta(path: str | Path) -> dict[str, str]:
     """File-level metadata of a table.
 
     Parameters
@@ -123,7 +151,7 @@ def read_meta(path):
     return {k.decode(): v.decode() for k, v in meta.items()}
 
 
-def empty_frame(columns):
+def empty_frame(columns: Sequence[Column]) -> pd.DataFrame:
     """A table without rows but with the registered types.
 
     Parameters
@@ -137,7 +165,7 @@ def empty_frame(columns):
     return pd.DataFrame(np.zeros(0, [(c.name, "O" if c.dtype == "str" else c.dtype) for c in columns]))
 
 
-def _check_range(path, series, column):
+def _check_range(path: str | Path, series: pd.Series, column: Column) -> None:
     if column.dtype in ("str", "bool") or (column.low is None and column.high is None) or len(series) == 0:
         return
     values = series.to_numpy(dtype=float)

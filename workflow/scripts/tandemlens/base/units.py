@@ -1,6 +1,7 @@
 """Flux units: everything inside the pipeline is nJy on the AB scale."""
 
 import numpy as np
+import numpy.typing as npt
 
 #: AB zero point of 1 nJy (Oke & Gunn 1983: 0 mag = 3631 Jy).
 AB_ZERO_POINT_NJY = 2.5 * np.log10(3631e9)
@@ -10,7 +11,7 @@ AB_ZERO_POINT_NOMINAL = 31.4
 ASINH_SOFTENING_SIGMA = 1.042
 
 
-def njy_per_unit(zero_point):
+def njy_per_unit(zero_point: float | np.ndarray) -> float | np.ndarray:
     """Factor from image units with AB magnitude zero point to nJy.
 
     Parameters
@@ -20,13 +21,13 @@ def njy_per_unit(zero_point):
 
     Returns
     -------
-    float
+    float or ndarray
         nJy per image unit, ``10**(0.4 (31.4 - zero_point))``.
     """
     return 10.0 ** (0.4 * (AB_ZERO_POINT_NOMINAL - zero_point))
 
 
-def asinh_mag(flux, flux_err):
+def asinh_mag(flux: npt.ArrayLike, flux_err: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Asinh AB magnitude and its error, softened per value at ``1.042 flux_err``.
 
     Defined at any flux, and equal to the usual magnitude at high S/N

@@ -2,13 +2,14 @@
 
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOCK = threading.RLock()
 
 
 @contextmanager
-def warning_filters(**actions):
+def warning_filters(**actions: type[Warning] | tuple[type[Warning], ...]) -> Iterator[None]:
     """Handle kinds of warnings in a block; blocks of other threads wait, so that each finds and leaves its own filters.
 
     Parameters

@@ -4,7 +4,9 @@ import numpy as np
 from astropy.wcs import WCS
 
 
-def tangent_wcs(ra, dec, shape, pixel_scale, shift=(0.0, 0.0)):
+def tangent_wcs(
+    ra: float, dec: float, shape: tuple[int, int], pixel_scale: float, shift: tuple[float, float] = (0.0, 0.0)
+) -> WCS:
     """Tangent-plane WCS with north up and east left, centred on the middle of the grid.
 
     Parameters

@@ -28,18 +28,17 @@ from tandemlens.learn.fusion import BASELINE
 from tandemlens.learn.matrix import feature_names
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.resample import CALIBRATION, paired_difference
+from tandemlens.learn.trees import Trees
 
 log = logging.getLogger("tandemlens")
 #: what rankings are compared in
 METRICS = ("tpr_at_fpr_0.01", "tpr10")
-#: names of the road without PSF matching, and of that whose head mil was trained by the joint loss
-UNMATCHED, JOINT = "unmatched", "joint"
+#: name of the road without PSF matching
+UNMATCHED = "unmatched"
 #: what brings a road that is not there
 _MISSING = {
     UNMATCHED: "there are no features and colour scores without it for every shard: give the results folder of a run "
     "of the same samples and seed with match.common_psf false, as the setting ablation.others.psf_matching",
-    JOINT: "there are no scores by it for every shard: give the results folder of a run of the same samples and seed "
-    "with the weights of mil.joint, as the setting ablation.others.joint_loss",
 }
 #: features of a component
 COLOUR = ("s_color*", "x2", "tau", "n_best", "delta_rs*", "photoz_overlap", "colour_gradient*")
@@ -52,13 +51,14 @@ _TOLD = ("pu", "trend", "proto")
 DEEP = ("mil", "proto")
 #: component -> why it is not measured, and the setting that has it measured; name of the road of its run
 OTHERS = {
+    "joint loss of mil": "others.joint_loss: a run with weights of mil.joint",
     "synthetic systems": "others.synthetic: a run whose heads learn from them (mil.synthetic, proto.synthetic)",
     **{
         f"pretraining {method}": f"others.pretraining.{method}: a run whose heads start from an encoder trained by it"
         for method in ("moco", "fast_moco", "mae", "simsiam", "lensiam", "clsp")
     },
 }
-_CLASSIC, _MIL = DECLARATION.name, "mil"
+_CLASSIC = DECLARATION.name
 #: heads that hold nothing of what is taken away from them
 _REFITTED = ("colour", _CLASSIC)
 
@@ -95,6 +95,8 @@ class Variant:
         Whether its trees are monotone.
     learner : str
         trees or logistic; the one that the head chooses if empty.
+    ensemble : bool
+        Whether all boosters of its trees take part, or the first alone.
     road : str
         That features and scores are from.
     """
@@ -104,6 +106,7 @@ class Variant:
     left_out: tuple = ()
     constraints: bool = True
     learner: str = ""
+    ensemble: bool = True
     road: str = ""
 
     def without(self, head):
@@ -164,7 +167,8 @@ class Bench:
 
     def _head(self, variant):
         head = self._classic(variant.left_out, variant.constraints, variant.road)
-        return replace(head, learner=variant.learner or head.learner)
+        trees = head.trees if variant.ensemble else Trees(head.trees.boosters[:1])
+        return replace(head, learner=variant.learner or head.learner, trees=trees)
 
     def _fit_classic(self, left_out, constraints, road):
         table = self._road(road).table
@@ -208,8 +212,8 @@ def ablation_table(roads, kinds, fusion, settings, expected):
     Parameters
     ----------
     roads : dict of Road
-        That of the run, named by the empty string, and `UNMATCHED`, `JOINT` and those of `OTHERS` where there are any;
-        of the same systems.
+        That of the run, named by the empty string, and `UNMATCHED` and those of `OTHERS` where there are any; of the
+        same systems.
     kinds : dict of str
         Kind of the score of every head that is fused, but classic (`tandemlens.learn.evidence.SCORE_KINDS`).
     fusion : tandemlens.learn.fuse.Fusion or None
@@ -249,14 +253,13 @@ def _components(bench, kind):
         "second cluster": (refitted, replace(refitted, left_out=SECOND)),
         "second red sequence": (refitted, replace(refitted, left_out=SEQUENCE)),
         "monotone constraints": (replace(trees, constraints=True), replace(trees, constraints=False)),
+        "ensemble of boosters": (trees, replace(trees, ensemble=False)),
         "boosted trees": (trees, replace(reference, learner="logistic")),
     }
     for head in dict.fromkeys((*_TOLD, *bench.kinds)):
         if head not in _REFITTED:
             apart = reference.without(head)
             pairs[f"head {head}"] = (replace(apart, heads=(*apart.heads, head)), apart)
-    with_mil = replace(reference, heads=tuple(dict.fromkeys((*bench.heads, _MIL))))
-    pairs["joint loss of mil"] = (replace(with_mil, road=JOINT), with_mil)
     pairs["fusion of heads"] = (reference, replace(reference, heads=(_CLASSIC,)))
     for fuser in (name for name in FUSERS if name != BASELINE):
         pairs[f"fusion {fuser}"] = (replace(reference, fuser=fuser), replace(reference, fuser=BASELINE))

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tandemlens.base.columns import features, measure, scores
+from tandemlens.base.columns import features, measure
 from tandemlens.base.columns.candidates import FROM_FEATURES, LISTED, PIXELS, columns
 from tandemlens.base.columns.crossmatch import SERVICES
 from tandemlens.base.columns.registry import expand
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
-from tandemlens.base.tables import read_table
+from tandemlens.base.tables import read_columns, read_table
 from tandemlens.catalogue.crossmatch import crossmatch
 from tandemlens.catalogue.exports import write_exports
 from tandemlens.catalogue.grades import graded_columns
@@ -65,7 +65,8 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
     answers = {service: _concat(given[service]) for service in SERVICES if known[service]}
     found = crossmatch(targets, known, given["lenscat"], catalogues, answers)
     elsewhere = found.merge(_tandem_columns(targets, cfg["tandems"], given["tandems"]), on="target_id", how="left")
-    frame = _gathered(targets, elsewhere.set_index("target_id"), given, cfg, progress)
+    shown = {head: read_columns(given[head][0]) for head in cfg["heads"]}
+    frame = _gathered(targets, elsewhere.set_index("target_id"), given, shown, cfg["bands"], progress)
     models = {head: model_id(folder) for head, folder in zip(cfg["heads"], given["models"], strict=True)}
     run = run_id([digests[path] for path in _files(given)], models.values(), code, cfg)
     frame = frame.assign(survey=cfg["survey"], run_id=run, models=" ".join(f"{h}:{m}" for h, m in models.items()))
@@ -77,7 +78,7 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
     ranking = "color_evidence" if fusion is None else "fused"
     if len(frame) != len(targets) or frame["target_id"].duplicated().any():
         raise InputError(f"the catalogue has {len(frame)} rows for {len(targets)} targets; a stage doubled or lost one")
-    wanted = columns(cfg["heads"], cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
+    wanted = columns(shown, cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
     order = _order(frame, ranking)
     # column by column, so that the table is never there twice
     ranked = {c.name: frame.pop(c.name).take(order).array for c in wanted if c.name != "rank"}
@@ -92,19 +93,19 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
 
 
-def _gathered(targets, elsewhere, given, cfg, progress):
+def _gathered(targets, elsewhere, given, shown, bands, progress):
     """Rows of all targets with what is measured of them, read some shards at a time; in no order."""
-    names = ("fetch", *_STAGES, *cfg["heads"])
+    names = ("fetch", *_STAGES, *shown)
     paths = {Path(files[1]).parent.name: files for files in zip(*(given[name] for name in names), strict=True)}
     # floats and text where a value may be missing, so that the parts agree
-    kinds = {c.name: {"str": "str"}.get(c.dtype, "float64") for c in _measured_columns(cfg)}
+    kinds = {c.name: {"str": "str"}.get(c.dtype, "float64") for c in _measured_columns(shown, bands)}
     shards, gathered = sorted(targets["shard"].unique()), defaultdict(list)
     for start in range(0, len(shards), _SHARDS):
         some = shards[start : start + _SHARDS]
         files = [paths[shard] for shard in some if shard in paths]
         tables = {name: _concat([row[k] for row in files]) for k, name in enumerate(names)}
         rows = targets[targets["shard"].isin(some)]
-        part = _some_rows(rows, tables, cfg).join(elsewhere, on="target_id")
+        part = _some_rows(rows, tables, shown, bands).join(elsewhere, on="target_id")
         part = part.astype(kinds).fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
         for name in part:
             gathered[name].append(part[name])
@@ -113,22 +114,22 @@ def _gathered(targets, elsewhere, given, cfg, progress):
     return pd.DataFrame(parts, copy=False)
 
 
-def _measured_columns(cfg):
+def _measured_columns(shown, bands):
     """Columns of what stages and heads say of a target, which may be missing."""
-    of_heads = [c for head in cfg["heads"] for c in scores.OF[head][1:]]
+    of_heads = [c for own in shown.values() for c in own[1:]]
     of_features = [c for c in features.COLUMNS if c.name in FROM_FEATURES]
     of_measure = [c for c in measure.COLUMNS if c.name in _FROM_MEASURE]
-    return [*of_heads, *of_features, *of_measure, *expand(PIXELS, cfg["bands"])]
+    return [*of_heads, *of_features, *of_measure, *expand(PIXELS, bands)]
 
 
-def _some_rows(targets, tables, cfg):
+def _some_rows(targets, tables, shown, bands):
     """Targets with the rows of all tables; those that are in no shard have none."""
     frame = targets.drop(columns=["ebv", "status", "reason"]).merge(_road(targets, tables), on="target_id", how="left")
-    for head in cfg["heads"]:
-        frame = frame.merge(_take(tables[head], [c.name for c in scores.OF[head][1:]]), on="target_id", how="left")
+    for head, own in shown.items():
+        frame = frame.merge(_take(tables[head], [c.name for c in own[1:]]), on="target_id", how="left")
     frame = frame.merge(_take(tables["features"], FROM_FEATURES), on="target_id", how="left")
     frame = frame.merge(_take(tables["measure"], _FROM_MEASURE), on="target_id", how="left")
-    return frame.merge(_pixel_columns(tables, cfg["bands"]), on="target_id", how="left")
+    return frame.merge(_pixel_columns(tables, bands), on="target_id", how="left")
 
 
 def _files(given):

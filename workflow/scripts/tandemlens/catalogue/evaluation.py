@@ -57,6 +57,7 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
     test, scores = on_test(held_out, read_table(paths["scores"]))
     tables = {name: read_table(paths[name]) for name in TABLES}
     reasons = {name: read_meta(paths[name])["reason"] for name in TABLES}
+    fusion = json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))
     page = page_template(template_path).render(
         roles=_roles(held_out),
         others=test.loc[~test["label"], "class"].value_counts().to_dict(),
@@ -70,7 +71,8 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
         reasons=reasons,
         expert={"snr": EXPERT_SNR, "radius": EXPERT_RADIUS, "n": int((is_expert(test) & test["label"]).sum())},
         fusion=_rows(Path(paths["fusion"]) / "report.parquet", _FUSION),
-        unfused=json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))["reason"],
+        unfused=fusion["reason"],
+        prior=fusion.get("prior"),
         ablation=ablation_rows(paths["ablation"]) if paths.get("ablation") else [],
         trainings=list(_trainings(paths.get("trained", []))),
         columns={"fusion": _FUSION, "ablation": ABLATION_SHOWN},
@@ -122,9 +124,9 @@ def _ranking(test, scores, tables):
         "roc": png(figures.figure_roc(test, scores[heads], shown["all"], lead, wide=True)),
         "contrast": png(figures.figure_contrast(metrics)),
         "columns": _COLUMNS,
-        "heads": _by_head(part["overall"], _COLUMNS),
-        "expert_heads": _by_head(part["regime"], _COLUMNS),
-        "surveys": {name: _by_head(mine, _RECALL) for name, mine in part["survey"].groupby("name")},
+        "heads": heads_by_metric(part["overall"], _COLUMNS),
+        "expert_heads": heads_by_metric(part["regime"], _COLUMNS),
+        "surveys": {name: heads_by_metric(mine, _RECALL) for name, mine in part["survey"].groupby("name")},
         "recall": _RECALL,
         "against": list(_against(part["contrast"], part["regime_contrast"])),
         "compared": [_heading(metric) for metric in COMPARED],
@@ -147,7 +149,7 @@ def heads_table(metrics):
     rows : list of (str, list of str)
         Head, and a value with its interval for every heading.
     """
-    return list(_COLUMNS.values()), _by_head(metrics[metrics["part"] == "overall"], _COLUMNS)
+    return list(_COLUMNS.values()), heads_by_metric(metrics[metrics["part"] == "overall"], _COLUMNS)
 
 
 def ablation_rows(path):
@@ -171,15 +173,28 @@ def _against(contrast, experts):
     for name in (name for name in CLASSES if name in set(contrast["name"])):
         mine = contrast[contrast["name"] == name]
         seen = experts[experts["name"] == name]
-        yield name, int(mine["n_neg"].iloc[0]), _by_head(mine, _RECALL), _by_head(seen, _RECALL)
+        yield name, int(mine["n_neg"].iloc[0]), heads_by_metric(mine, _RECALL), heads_by_metric(seen, _RECALL)
 
 
 def _heading(metric):
     return metric.replace("tpr_at_fpr_", "TPR at FPR ").replace("tpr", "TPR").replace("auroc", "AUROC")
 
 
-def _by_head(metrics, columns):
-    """Heads with a cell a metric: value and interval as text."""
+def heads_by_metric(metrics, columns):
+    """Heads with a cell a metric.
+
+    Parameters
+    ----------
+    metrics : pandas.DataFrame
+        Rows of one part and name, with columns `tandemlens.base.columns.evaluation.METRICS`.
+    columns : iterable of str
+        Metrics.
+
+    Returns
+    -------
+    list of (str, list of str)
+        Head, fused first, and value with interval as text for every metric.
+    """
     rows = []
     for head in sorted(metrics["head"].unique(), key=lambda head: (head != "fused", head)):
         known = metrics[metrics["head"] == head].set_index("metric").to_dict("index")

@@ -11,6 +11,7 @@ from tandemlens.base.columns.synthetic import COLUMNS
 from tandemlens.base.tables import read_meta, read_table
 from tandemlens.catalogue.figures import composite, png, rgb_bands
 from tandemlens.catalogue.template import page_template
+from tandemlens.features.behind import KINDS
 from tandemlens.learn.stamps import open_stamps
 
 #: stamps of a sheet: columns, and rows of them
@@ -45,9 +46,21 @@ def write_generator_page(paths, template_path, out_path, cfg):
 
 
 def passed(row):
-    """Whether a test passed, in words; empty where nothing is asked for."""
+    """Whether a test passed, in words; empty where nothing is asked for.
+
+    Parameters
+    ----------
+    row : dict
+        Keys value, low and high; an end that is NaN asks for nothing.
+
+    Returns
+    -------
+    str
+    """
     if pd.isna(row["low"]) and pd.isna(row["high"]):
         return ""
+    if pd.isna(row["value"]):
+        return "too little to tell"
     low, high = np.nan_to_num([row["low"]], nan=-np.inf)[0], np.nan_to_num([row["high"]], nan=np.inf)[0]
     return "yes" if low <= row["value"] <= high else "no"
 
@@ -67,7 +80,7 @@ def contact_sheet(path):
     """
     with open_stamps(path) as file:
         pools = {name: file.system(k) for k, name in enumerate(file.target_ids)}
-        bands = len(file.format.bands)
+        used = ~np.isin(file.format.bands, KINDS)
     if not pools:
         return ""
     # the wide stamps of the centres, then as many segments
@@ -78,7 +91,7 @@ def contact_sheet(path):
     axes = figure.subplots(3 * lines, _COLUMNS, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
     for axis in axes.flat:
         axis.axis("off")
-    rgb = rgb_bands(np.ones(bands, bool))
+    rgb = rgb_bands(used)
     for k, row in enumerate(chosen):
         line, column = divmod(k, _COLUMNS)
         for j, (name, stamps) in enumerate(pools.items()):

@@ -7,7 +7,6 @@ from astropy import units as u
 from astropy_healpix import HEALPix
 from mocpy import MOC
 
-from tandemlens.base.columns import scores
 from tandemlens.base.columns.figures import CLASSES as CLASS_COLUMNS
 from tandemlens.base.columns.figures import COLUMNS, SKY
 from tandemlens.base.samples import CLASSES
@@ -39,9 +38,10 @@ def write_figures(paths, cfg):
         ``scores``, ``metrics``, ``completeness`` and ``reliability`` of the evaluation, and lists, one a shard,
         ``systems`` and ``matched``.
     cfg : dict
-        ``heads``; ``stems``, figure -> path without suffix; ``examples``, ``stamp_arcsec`` and ``pixel_scale``.
+        ``heads``, head -> columns of its table of scores; ``stems``, figure -> path without suffix; ``examples``,
+        ``stamp_arcsec`` and ``pixel_scale``.
     """
-    shown = {c.name for c in SKY} | {scores.OF[head][1].name for head in cfg["heads"] if head in scores.OF}
+    shown = {c.name for c in SKY} | {names[0] for names in cfg["heads"].values() if names}
     catalogue = read_table(paths["catalogue"], [n for n in pq.read_schema(paths["catalogue"]).names if n in shown])
     made = {"sky": _sky(catalogue, paths)}
     test = held = None
@@ -70,8 +70,8 @@ def _sky(catalogue, paths):
 def _scores(catalogue, test, held, heads):
     """Head -> sample -> scores."""
     out = {}
-    for head in reversed([h for h in heads if h in scores.OF]):
-        out[head] = {"search": catalogue[scores.OF[head][1].name].to_numpy(float)}
+    for head, names in reversed(heads.items()):
+        out[head] = {"search": catalogue[names[0]].to_numpy(float)}
         if held is not None and head in held:
             label = test["label"].to_numpy(bool)
             values = held[head].to_numpy(float)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from tandemlens.base.atomic import sha256, write_text
-from tandemlens.base.columns import features, scores
+from tandemlens.base.columns import features
 from tandemlens.base.columns.registry import expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.status import NO_SEGMENTS, SCORED, STATUS
@@ -61,8 +61,9 @@ def write_page(paths, out_path, data_dir, cfg, progress, opened=lambda paths: No
     out_path, data_dir : str
         The page, and the folder of its data beside it.
     cfg : dict
-        Section ``report`` of the settings, ``pixel_scale``, ``survey``, ``release``, ``heads``, ``bands``,
-        ``wavelength``, ``width``, ``filter``, ``figures`` (names), ``links`` (further pages), ``benchmarks`` (folder).
+        Section ``report`` of the settings, ``pixel_scale``, ``survey``, ``release``, ``heads`` (head -> columns of its
+        table of scores, the one to list first), ``bands``, ``wavelength``, ``width``, ``filter``,
+        ``figures`` (names), ``links`` (further pages), ``benchmarks`` (folder).
     progress : callable
     opened : callable
         Is told the products of a shard before they are opened.
@@ -95,7 +96,7 @@ def write_page(paths, out_path, data_dir, cfg, progress, opened=lambda paths: No
         else sha256(paths["catalogue"])[:12],
         "targets": pq.read_metadata(paths["catalogue"]).num_rows,
         "bands": cfg["bands"],
-        "heads": cfg["heads"],
+        "heads": list(cfg["heads"]),
         "ranking": meta["ranking"],
         "pixel_scale": cfg["pixel_scale"],
         "thumb": {"side": THUMB, "columns": _THUMBS[0], "rows": _THUMBS[1]},
@@ -211,7 +212,7 @@ def _four(paths):
 
 def _facts(path, heads):
     """Name, unit, meaning and heading of every column of the catalogue."""
-    of_heads = {c.name for head in heads for c in scores.OF.get(head, [])[1:]}
+    of_heads = {name for names in heads.values() for name in names}
     of_heads |= {"p_conformal", "fdr", "listed"}
     facts = []
     for field in pq.read_schema(path):
@@ -236,7 +237,7 @@ def _write_rows(catalogue, facts, data_dir):
 
 def _listed(catalogue, facts, heads, places, next_path):
     """What the list needs of every target, column by column, and the facts of all columns."""
-    main = [scores.OF[head][1].name for head in reversed(heads) if head in scores.OF]
+    main = [names[0] for names in reversed(heads.values())]
     names = [name for name in (*_LISTED[:8], *main, *_LISTED[8:]) if name in catalogue]
     columns = {name: plain(catalogue[name], 8 if name in ("ra", "dec") else 5) for name in names}
     if next_path:

@@ -70,7 +70,17 @@ def nfw_surface(x):
 
 
 def nfw_enclosed(x):
-    """Integral of ``2 pi x f(x)`` from the centre."""
+    """Integral of ``2 pi x f(x)`` from the centre.
+
+    Parameters
+    ----------
+    x : ndarray
+        Radius over the scale radius.
+
+    Returns
+    -------
+    ndarray
+    """
     x = np.where(np.abs(x - 1) < 1e-4, 1 + 1e-4, x)
     return 2 * np.pi * (np.log(x / 2) + _arc(x))
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.scores import ANOMALY
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import OK
 from tandemlens.base.tables import write_table
@@ -39,6 +39,24 @@ DECLARATION = Declaration(
     score="anomaly",
     kind="anomaly",
     bands=2,
+    columns=(
+        Column(
+            "anomaly",
+            "float64",
+            "",
+            "rank among held-out simulated non-lenses of how unlike those it is; NaN if the head was not trained",
+            0,
+            1,
+            "stat.percentile",
+        ),
+        Column(
+            "anomaly_by",
+            "str",
+            "",
+            "how that is measured (tandemlens.learn.detectors), or none",
+            ucd="meta.code.class;meta.modelled",
+        ),
+    ),
     fit_on={"run": ("folds",), "train": ("systems", "features")},
     score_on=("features",),
     environment="deep",
@@ -117,7 +135,7 @@ def score(features, model_dir, out_path, stamps=None):
     if head.by != _NONE and len(rows):
         with reproducible(torch.device("cpu"), 1):
             out["anomaly"] = head.score(rows)
-    write_table(out_path, out.astype({"target_id": "str", "anomaly_by": "str"}), ANOMALY)
+    write_table(out_path, out.astype({"target_id": "str", "anomaly_by": "str"}), DECLARATION.table)
 
 
 def encoded(encoder, paths, wanted):

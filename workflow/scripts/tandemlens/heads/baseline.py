@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.scores import BASELINE
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
@@ -30,6 +30,16 @@ DECLARATION = Declaration(
     score="baseline",
     kind="real",
     bands=1,
+    columns=(
+        Column(
+            "baseline",
+            "float64",
+            "",
+            "log odds of a tandem by a network on the whole cutout, at the prior of the training sample; NaN if "
+            "none was trained or no pixel is valid",
+            ucd="stat.likelihood",
+        ),
+    ),
     fit_on={"run": ("folds",), "train": ("systems", "cutouts")},
     score_on=("cutouts",),
     environment="deep",
@@ -113,7 +123,7 @@ def score(cutouts_path, model_dir, out_path, cfg):
         with reproducible(device, cfg["threads"]):
             scores[valid] = score_images(network, torch.from_numpy(images[valid]), cfg["batch"], device)
     table = pd.DataFrame({"target_id": target_ids, "baseline": scores})
-    write_table(out_path, table.astype({"target_id": "str"}), BASELINE)
+    write_table(out_path, table.astype({"target_id": "str"}), DECLARATION.table)
 
 
 @dataclass

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.special import logsumexp
 from sklearn.covariance import LedoitWolf
 
-from tandemlens.base.columns.registry import adjacent_pairs, expand
-from tandemlens.base.columns.scores import COLOUR, POPULATION
+from tandemlens.base.columns.registry import Column, adjacent_pairs, expand
+from tandemlens.base.columns.scores import POPULATION
 from tandemlens.base.stage import target_rng
 from tandemlens.base.tables import read_table, thinned, write_table
 from tandemlens.features.arcs import arc_colours, sequence_at, strongest, well_measured
@@ -21,9 +21,45 @@ DECLARATION = Declaration(
     score="p_chance",
     kind="pvalue",
     bands=2,
+    columns=(
+        Column(
+            "color_evidence",
+            "float64",
+            "",
+            "-log10(p_chance): the ranking score of the colour head; larger is better",
+            ucd="stat.likelihood",
+        ),
+        Column("p_chance", "float64", "", "chance that unrelated arcs agree as well", 0, 1, ucd="stat.probability"),
+        Column(
+            "log_bayes",
+            "float64",
+            "",
+            "largest ln Bayes factor over subsets: one common colour against unrelated arcs",
+            ucd="stat.likelihood",
+        ),
+        Column("n_chosen", "int32", "", "arcs in the subset of the largest Bayes factor", 0, ucd="meta.number"),
+        Column("chosen", "str", "", "their labels, separated by spaces", ucd="meta.id.part"),
+        Column(
+            "delta_rs_chosen",
+            "float64",
+            "",
+            "Mahalanobis distance of their colour from the foreground sequence",
+            0,
+            ucd="stat.value;phot.color",
+        ),
+        Column("n_population", "int32", "", "segments that stand for unrelated arcs", 0, ucd="meta.number"),
+        Column(
+            "population",
+            "str",
+            "",
+            "what they are: arcs or galaxies, of other groups, other targets or this field",
+            ucd="meta.code.class",
+        ),
+    ),
     fit_on={"search": ("targets", "segments", "photometry")},
     score_on=("targets", "segments", "photometry", "features", "sequence"),
     environment="sky",
+    threads=1,
 )
 
 #: fewest segments that make a population
@@ -110,7 +146,7 @@ def score(targets, segments, photometry, features, sequence_path, model_dir, out
                 "population": what,
             }
         )
-    write_table(out_path, pd.DataFrame(rows, columns=[c.name for c in COLOUR]), COLOUR)
+    write_table(out_path, pd.DataFrame(rows, columns=[c.name for c in DECLARATION.table]), DECLARATION.table)
 
 
 def colour_evidence(colours, unrelated, sequence, floor, n_draws, rng):

@@ -15,7 +15,7 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.scores import MIL
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
@@ -36,6 +36,30 @@ DECLARATION = Declaration(
     score="mil",
     kind="real",
     bands=1,
+    columns=(
+        Column(
+            "mil",
+            "float64",
+            "",
+            "log odds of a tandem by attention over its stamps, all classes weighed alike if so set; NaN if the head "
+            "was not trained or the target has no stamp",
+            ucd="stat.likelihood",
+        ),
+        Column(
+            "mil_by",
+            "str",
+            "",
+            "encoder of the stamps, or none where there is no score",
+            ucd="meta.code.class;meta.modelled",
+        ),
+        Column(
+            "attention",
+            "str",
+            "",
+            "label:attention of every segment, the largest first; label 0 is the centre",
+            ucd="stat.weight",
+        ),
+    ),
     fit_on={"run": ("folds",), "train": ("systems", "stamps"), "search": ("stamps",)},
     score_on=("stamps",),
     environment="deep",
@@ -148,7 +172,7 @@ def score(stamps_path, model_dir, out_path, cfg):
             found, attention = score_bags(network, bags, rows, cfg["batch"], device, views, cfg["workers"])
         table.loc[rows, "mil"], table.loc[rows, "mil_by"] = found, facts["encoder"]
         table.loc[rows, "attention"] = [_text(bags.labels[k], a) for k, a in zip(rows, attention, strict=True)]
-    write_table(out_path, table.astype({"target_id": "str", "mil_by": "str", "attention": "str"}), MIL)
+    write_table(out_path, table.astype({"target_id": "str", "mil_by": "str", "attention": "str"}), DECLARATION.table)
 
 
 def _check_settings(cfg, encoder_dir):

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.grades import LENS, NO_LENS
-from tandemlens.base.columns.scores import PROTO
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
@@ -41,6 +41,30 @@ DECLARATION = Declaration(
     score="proto",
     kind="real",
     bands=1,
+    columns=(
+        Column(
+            "proto",
+            "float64",
+            "",
+            "log odds of the tandem prototype against all others, at equal shares; NaN if the head was not trained or "
+            "the target has no stamp",
+            ucd="stat.likelihood",
+        ),
+        Column(
+            "proto_by",
+            "str",
+            "",
+            "episodes, simpleshot, or none where there is no score",
+            ucd="meta.code.class;meta.modelled",
+        ),
+        Column(
+            "proto_label",
+            "str",
+            "",
+            "lens or no_lens where its grade is part of a prototype; empty elsewhere",
+            ucd="meta.code.class;meta.modelled",
+        ),
+    ),
     fit_on={
         "run": ("folds", "grades"),
         "train": ("systems", "targets", "stamps"),
@@ -142,7 +166,9 @@ def score(stamps_path, model_dir, out_path, cfg):
             encoder, ranking = _load(facts, Path(model_dir) / _WEIGHTS)
             frozen = freeze_bags(encoder, bags, rows, cfg["batch"], device, workers=cfg["workers"])
             table.loc[rows, "proto"], table.loc[rows, "proto_by"] = ranking(frozen), facts["by"]
-    write_table(out_path, table.astype({"target_id": "str", "proto_by": "str", "proto_label": "str"}), PROTO)
+    write_table(
+        out_path, table.astype({"target_id": "str", "proto_by": "str", "proto_label": "str"}), DECLARATION.table
+    )
 
 
 class _Sample:

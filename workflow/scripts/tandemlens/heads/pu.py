@@ -25,13 +25,14 @@ from sklearn.preprocessing import scale
 
 from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.grades import LENS, NO_LENS
-from tandemlens.base.columns.scores import PU, PU_FOLDS
+from tandemlens.base.columns.registry import Column
+from tandemlens.base.columns.scores import PU_FOLDS
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table, write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.crossfit import LEARNERS, Member, cross_fit, fit_plain, make_classifier
 from tandemlens.learn.folds import DEFAULTS, link_groups
-from tandemlens.learn.fusers import grouped_folds
+from tandemlens.learn.grouped import grouped_folds
 from tandemlens.learn.guard import gain
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names, placed, usable
 from tandemlens.learn.prior_estimate import dedpul, prior_from_counts
@@ -44,6 +45,37 @@ DECLARATION = Declaration(
     score="pu",
     kind="log_odds",
     bands=2,
+    columns=(
+        Column(
+            "pu",
+            "float64",
+            "",
+            "log odds of a tandem in the sample of the fit; NaN if the head is not used",
+            ucd="stat.likelihood",
+        ),
+        Column(
+            "pu_by",
+            "str",
+            "",
+            "trees, logistic, or none where the head is not used",
+            ucd="meta.code.class;meta.modelled",
+        ),
+        Column(
+            "pu_fold",
+            "int32",
+            "",
+            "fold whose model, which has not seen the group, scored it; -1 for all of them",
+            -1,
+            ucd="meta.id.part;meta.modelled",
+        ),
+        Column(
+            "pu_label",
+            "str",
+            "",
+            "lens or no_lens where the head has learnt from its grade; empty elsewhere",
+            ucd="meta.code.class;meta.modelled",
+        ),
+    ),
     fit_on={
         "run": ("folds", "expected", "grades"),
         "train": ("targets", "systems", "features"),
@@ -111,7 +143,7 @@ def score(targets, features, model_dir, out_path):
     if head.used and len(rows):
         out["pu"], out["pu_fold"] = head.score(rows, rows["group_id"])
         out["pu_by"] = head.learner
-    write_table(out_path, out.astype({"target_id": "str"}), PU)
+    write_table(out_path, out.astype({"target_id": "str"}), DECLARATION.table)
 
 
 @dataclass

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from tandemlens.base.atomic import write_text
-from tandemlens.base.columns.scores import TREND
+from tandemlens.base.columns.registry import Column
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
@@ -43,6 +43,22 @@ DECLARATION = Declaration(
     score="trend",
     kind="real",
     bands=2,
+    columns=(
+        Column(
+            "trend",
+            "float64",
+            "",
+            "score by the predictions over epochs; NaN if the head is not used",
+            ucd="stat.likelihood",
+        ),
+        Column(
+            "trend_by",
+            "str",
+            "",
+            "trend, hawkes, mean (without guard only), or none where the head is not used",
+            ucd="meta.code.class;meta.modelled",
+        ),
+    ),
     fit_on={"run": ("folds",), "train": ("systems", "features"), "search": ("features",)},
     score_on=("features",),
     environment="deep",
@@ -96,7 +112,7 @@ def score(features, model_dir, out_path):
     if head.by != _NONE and len(rows):
         with reproducible(torch.device("cpu"), 1):
             out["trend"] = head.score(rows)
-    write_table(out_path, out.astype({"target_id": "str", "trend_by": "str"}), TREND)
+    write_table(out_path, out.astype({"target_id": "str", "trend_by": "str"}), DECLARATION.table)
 
 
 @dataclass

@@ -104,7 +104,16 @@ def light_pixels(snr, places, reach):
 
 
 def kept_pixels(light):
-    """Light and one pixel around it, (s, s) bool ndarray of the same."""
+    """Light and one pixel around it.
+
+    Parameters
+    ----------
+    light : (s, s) bool ndarray
+
+    Returns
+    -------
+    (s, s) bool ndarray
+    """
     return ndimage.binary_dilation(light, np.ones((3, 3), bool))
 
 

@@ -23,7 +23,7 @@ from tandemlens.learn.classifier import pick_device, reproducible
 from tandemlens.learn.conditions import physical
 from tandemlens.learn.diffusion import Sampling, sample
 from tandemlens.learn.generator import load_generator, stamp_facts
-from tandemlens.learn.sky_noise import lit_pixels
+from tandemlens.learn.sky_noise import SkyNoise, lit_pixels
 from tandemlens.learn.stamps import open_stamps, write_stamps
 
 log = logging.getLogger("tandemlens")
@@ -33,6 +33,8 @@ OK, REJECTED, NO_GENERATOR = "ok", "rejected", "no_generator"
 _REACH, _REACH_WIDE = 0.4, 0.08
 #: numbers that a seed is told apart by from others of the run
 _STREAM = 7
+#: S/N of 3 x 3 new pixels above which they are light: below it a network that was trained for minutes leaves a haze
+_LIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Maker:
     limits : Acceptance
     sampling : Sampling
     cfg : dict
-        ``varied``, ``tries`` and ``seed``.
+        ``centre``, ``varied``, ``tries`` and ``seed``.
     centre_arcsec : float, arcsec
         Side of the wide stamp.
     """
@@ -175,10 +177,10 @@ class Maker:
         rows, light = self.choose(stamps)
         rng = target_rng(order.target_id, self.cfg["seed"], _STREAM)
         torch_rng = self.torch_rng(rng)
-        flux, failed, rejected = stamps.flux.copy(), Counter(), 0
+        flux, failed, rejected, noise = stamps.flux.copy(), Counter(), 0, self.noise(stamps)
         todo = rows
-        for _ in range(self.cfg["tries"]):
-            new = self.draw(order.anchor, order.pool, stamps[todo], light[np.isin(rows, todo)], torch_rng)
+        for _ in range(self.cfg["tries"] if len(rows) else 0):
+            new = self.draw(order.anchor, order.pool, stamps[todo], light[np.isin(rows, todo)], noise, torch_rng)
             left = []
             for row, image in zip(todo, new, strict=True):
                 bad = self.refused(stamps[row], image)
@@ -192,7 +194,7 @@ class Maker:
             if not len(todo):
                 break
         varied = len(rows) - len(todo)
-        told = ", ".join(f"{name} {n}" for name, n in sorted(failed.items()))
+        told = ", ".join(f"{name} {n}" for name, n in sorted(failed.items())) if len(rows) else "no segment to vary"
         return _row(order, OK if varied else REJECTED, varied, rejected, told), replace(stamps, flux=flux)
 
     def torch_rng(self, rng):
@@ -200,11 +202,13 @@ class Maker:
         return torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
 
     def choose(self, stamps):
-        """Rows of the stamps that are varied, the centre and the most significant segments, arcs first; their light."""
+        """Rows of the stamps that are varied, the most significant segments, arcs first, and their light."""
         arcs = stamps.geometry[:, self.arc] > 0
         order = np.lexsort((-stamps.geometry[:, self.snr_column], ~arcs, stamps.label != 0))
+        order = order[self.cfg["centre"] | (stamps.label[order] != 0)]
         rows = np.sort(order[: self.cfg["varied"]])
-        return rows, np.array([self.light(stamps[row], stamps) for row in rows])
+        light = [self.light(stamps[row], stamps) for row in rows]
+        return rows, np.reshape(light, (len(rows), *stamps.flux.shape[2:])).astype(bool)
 
     def light(self, stamp, system=None):
         """Pixels of the light that stays of a stamp: what is at its middle; in the wide one arcs as well."""
@@ -219,7 +223,12 @@ class Maker:
             places += np.column_stack([radius * cos, radius * sin]).tolist()
         return light_pixels(snr, np.array(places) / self.wide_scale + middle, _REACH_WIDE * side)
 
-    def draw(self, anchor, pool, stamps, light, torch_rng):
+    def noise(self, stamps):
+        """Noise of a system's sky, which seeing smooths; that of the training where it shows too little sky."""
+        wide = stamps.label == 0
+        return SkyNoise.fit(stamps.flux, stamps.sigma, stamps.mask, wide, self.generator.noise)
+
+    def draw(self, anchor, pool, stamps, light, noise, torch_rng):
         """New pixels of some stamps of one system, (n, band, s, s) float16 ndarray."""
         generator, n = self.generator, len(stamps)
         facts = stamp_facts(self.known, np.repeat(anchor, n), stamps.geometry)
@@ -231,17 +240,16 @@ class Maker:
             keep = np.array([kept_pixels(pixels) for pixels in light])[:, None] & np.ones(images.shape, bool)
             options = {"known": anchors, "keep": torch.from_numpy(keep).to(self.device)}
         new = sample(generator.denoiser, condition, images.shape[1:], self.sampling, torch_rng, **options)
-        new = self.on_sky((new * generator.unit).cpu().numpy(), stamps, torch_rng).astype(np.float16)
+        new = self.on_sky((new * generator.unit).cpu().numpy(), stamps, noise, torch_rng).astype(np.float16)
         if pool == "restored":
             new = np.where(keep, stamps.flux, new)
         return np.where(stamps.mask, new, np.float16(0))
 
-    def on_sky(self, new, stamps, torch_rng):
+    def on_sky(self, new, stamps, noise, torch_rng):
         """New light with the noise of the sky where it shows none, which the generator has not seen."""
         white = torch.randn(new.shape, generator=torch_rng, device=self.device).cpu().numpy()
-        noise = self.generator.noise.draw(white, stamps.sigma, stamps.label == 0)
-        lit = lit_pixels(new, stamps.sigma, stamps.mask)[:, None]
-        return np.where(lit, new, np.arcsinh(noise))
+        dark = np.arcsinh(noise.draw(white, stamps.sigma, stamps.label == 0))
+        return np.where(lit_pixels(new, stamps.sigma, stamps.mask, _LIT)[:, None], new, dark)
 
     def refused(self, stamp, image):
         """Tests that new pixels of a stamp fail, by what is seen at its middle."""

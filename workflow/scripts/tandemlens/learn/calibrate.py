@@ -11,9 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
 from scipy.special import expit, log_expit, logit
-from sklearn.base import clone
 from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import cross_val_predict
 
 from tandemlens.base.errors import InputError
 from tandemlens.learn.prior import shift_prior
@@ -131,37 +129,6 @@ class Calibrator:
         return np.interp(scores, self.parameters["score"], self.parameters["p"])
 
 
-@dataclass(frozen=True)
-class CrossFit:
-    """A model of all the data with a calibrator of scores that no model had been fitted to.
-
-    Parameters
-    ----------
-    estimator : fitted scikit-learn classifier
-    calibrator : Calibrator
-    scores : (n,) ndarray
-        Out-of-fold scores of the training objects, for ranking metrics and fusion.
-    """
-
-    estimator: object
-    calibrator: Calibrator
-    scores: np.ndarray
-
-    def probability(self, features):
-        """Calibrated probability of new objects.
-
-        Parameters
-        ----------
-        features : (n, k) array_like
-
-        Returns
-        -------
-        (n,) ndarray
-        """
-        raw = getattr(self.estimator, _response(self.estimator))(features)
-        return self.calibrator.probability(_score_of(raw))
-
-
 def choose_method(n_positive, intervals=False):
     """Method for a number of positives: the fewer there are, the fewer parameters.
 
@@ -252,34 +219,6 @@ def fit_calibrator(scores, labels, method=None, *, weights=None):
     return Calibrator(used, parameters, n_positive, n_negative, "; ".join(messages))
 
 
-def cross_fit(estimator, features, labels, splits, method=None):
-    """Calibrate on out-of-fold scores and refit the model on all the data.
-
-    Each object is scored by a model fitted without its fold (scikit-learn's ``cross_val_predict``); the model kept is
-    a fit to all, not that of the last fold, and saw more data, so the calibrator errs on the side of doubt.
-
-    Parameters
-    ----------
-    estimator : scikit-learn classifier
-        With ``decision_function`` or ``predict_proba``; probabilities are clipped by 1e-7, single precision, and their
-        logit is the score. It is cloned.
-    features : (n, k) array_like
-    labels : (n,) array_like
-        0 or 1.
-    splits : iterable of (train, test) index arrays
-        Group-disjoint folds whose test parts hold every object once.
-    method : str or None
-        As for `fit_calibrator`.
-
-    Returns
-    -------
-    CrossFit
-    """
-    raw = cross_val_predict(estimator, features, labels, cv=list(splits), method=_response(estimator))
-    scores = _score_of(raw)
-    return CrossFit(clone(estimator).fit(features, labels), fit_calibrator(scores, labels, method), scores)
-
-
 def _design(method, scores):
     """Columns whose weighted sum is the logit: the rising ones, then the intercept."""
     if method == "temperature":
@@ -357,15 +296,6 @@ def _squeeze(p, labels, weights):
     low = 1 / (weights @ (1 - labels) + 2)
     high = (weights @ labels + 1) / (weights @ labels + 2)
     return low + (high - low) * p
-
-
-def _response(estimator):
-    return "decision_function" if hasattr(estimator, "decision_function") else "predict_proba"
-
-
-def _score_of(raw):
-    raw = np.asarray(raw, float)
-    return raw if raw.ndim == 1 else logit(np.clip(raw[:, 1], 1e-7, 1 - 1e-7))
 
 
 def _check_method(method):

@@ -132,11 +132,15 @@ class Conditions:
 
 
 def coarse_looks(images):
-    """Stamps averaged to 12 pixels along a side, (n, m) float64 ndarray.
+    """Stamps averaged to 12 pixels along a side.
 
     Parameters
     ----------
     images : (n, band, s, s) ndarray
+
+    Returns
+    -------
+    (n, m) float64 ndarray
     """
     n, band, side, _ = images.shape
     edges = np.linspace(0, side, _COARSE + 1).astype(int)[:-1]

@@ -92,7 +92,23 @@ def train_episodes(network, closeness, bags, train, held_out, settings, rng, pro
 
 
 def episode_logits(network, closeness, bags, episode, rng=None):
-    """Logits of the queries of an episode, (ways queries, ways), way after way."""
+    """Logits of the queries of an episode.
+
+    Parameters
+    ----------
+    network : BagClassifier
+    closeness : tandemlens.learn.prototypes.Closeness
+    bags : tandemlens.learn.bags.Bags
+    episode : Episode
+        Rows of `bags`: support (ways, shots) and query (ways, queries).
+    rng : torch.Generator, optional
+        Of the views; none takes stamps as they are.
+
+    Returns
+    -------
+    (ways queries, ways) Tensor
+        Way after way.
+    """
     support, query = episode
     vectors = network.embed(*bags.batch(np.concatenate([support.ravel(), query.ravel()]), rng))[0]
     prototypes = vectors[: support.size].reshape(*support.shape, -1).mean(1)
@@ -100,7 +116,16 @@ def episode_logits(network, closeness, bags, episode, rng=None):
 
 
 def answers(episode):
-    """Right way of every query, (ways queries,) int Tensor."""
+    """Right way of every query.
+
+    Parameters
+    ----------
+    episode : Episode
+
+    Returns
+    -------
+    (ways queries,) int Tensor
+    """
     return torch.arange(len(episode.query)).repeat_interleave(episode.query.shape[1])
 
 

@@ -138,6 +138,8 @@ def counts_refusal(held_out):
     test = held_out[held_out["role"] == "test"]
     if reason := probability_refusal(test):
         return reason
+    if "calibrate" not in set(held_out["role"]):
+        return "no system here has calibrated anything: the models are of another run"
     for role in ("calibrate", "test"):
         labels = held_out.loc[held_out["role"] == role, "label"]
         if not 0 < labels.sum() < len(labels):
@@ -147,7 +149,17 @@ def counts_refusal(held_out):
 
 
 def scored(scores):
-    """Heads with a score of any test system, list of str."""
+    """Heads with a score of any test system.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        As from `on_test`.
+
+    Returns
+    -------
+    list of str
+    """
     return [head for head in scores if np.isfinite(scores[head]).any()]
 
 

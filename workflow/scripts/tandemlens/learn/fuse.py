@@ -238,25 +238,47 @@ def write_fusion(systems, scores, kinds, expected, cfg, model_dir, held_out_path
     """
     folder, rng = Path(model_dir), np.random.default_rng(cfg["seed"])
     folder.mkdir(parents=True, exist_ok=True)
-    empty = dict.fromkeys(("probability", "probability_low", "probability_high"), np.nan)
+    fusion = None
     try:
         prevalence = survey_prevalence(cfg["prevalence"], expected, rng)
         fusion, report = fit_fusion(scores, systems, kinds, cfg, rng, prevalence)
     except InputError as error:
         log.warning("the heads are not fused: %s", error)
         write_text(folder / _FILE, json.dumps({"used": False, "reason": str(error)}))
-        report, systems = empty_frame(FUSERS_COMPARED), systems.assign(**empty)
+        report = empty_frame(FUSERS_COMPARED)
     else:
         fusion.save(folder)
+        report = report.assign(weights=[json.dumps(w) for w in report["weights"]])
+    write_table(folder / "report.parquet", report, FUSERS_COMPARED)
+    write_held_out(systems, scores, kinds, fusion, cfg["survey"], held_out_path, scores_path)
+
+
+def write_held_out(systems, scores, kinds, fusion, survey, held_out_path, scores_path):
+    """Write what the heads and their fusion give systems that none of them was fitted to.
+
+    Parameters
+    ----------
+    systems : pandas.DataFrame
+        From `unseen_systems`.
+    scores : pandas.DataFrame
+        (n, H), in the same order, of all heads, compared ones included.
+    kinds : dict of str
+        Of the heads that are fused.
+    fusion : Fusion or None
+        None where the heads could not be fused.
+    survey : str
+    held_out_path, scores_path : str
+    """
+    if fusion is None:
+        systems = systems.assign(**dict.fromkeys(("probability", "probability_low", "probability_high"), np.nan))
+    else:
         fused = fusion.fuse(scores)
         systems = pd.concat([systems, fusion.probabilities(fused, fusion.prior)], axis=1)
         scores = scores.assign(fused=fused)
-        report = report.assign(weights=[json.dumps(w) for w in report["weights"]])
-    write_table(folder / "report.parquet", report, FUSERS_COMPARED)
     # a small chance speaks for a lens; here larger is better for every head
     scores = scores.assign(**{h: -np.log10(np.maximum(scores[h], 1e-300)) for h, k in kinds.items() if k == "pvalue"})
     long = scores.assign(target_id=systems["target_id"]).melt("target_id", var_name="head", value_name="score")
-    write_table(held_out_path, systems.assign(survey=cfg["survey"]), HELD_OUT)
+    write_table(held_out_path, systems.assign(survey=survey), HELD_OUT)
     write_table(scores_path, long, HELD_OUT_SCORES)
 
 

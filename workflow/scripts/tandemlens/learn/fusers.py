@@ -21,10 +21,10 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
-from sklearn.model_selection import StratifiedGroupKFold
 
 from tandemlens.base.errors import InputError
 from tandemlens.learn.evidence import SCORE_KINDS, Head, logistic
+from tandemlens.learn.grouped import grouped_folds
 from tandemlens.learn.mip import class_weights, recall_matrix
 from tandemlens.learn.ranking import Ranking, ranking_metric
 
@@ -182,33 +182,6 @@ def figures(fused, labels, weights=None):
     weights = np.ones((1, len(labels))) if weights is None else weights
     curve = ranking.curve(weights[:, ranking.order])
     return np.column_stack([ranking_metric(name)(curve) for name in CRITERIA])
-
-
-def grouped_folds(labels, groups, n_folds, rng):
-    """Folds of whole groups, alike in their share of positives.
-
-    Parameters
-    ----------
-    labels : (n,) ndarray of bool
-    groups : (n,) ndarray
-    n_folds : int
-        Fewer where a class has fewer groups.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    list of (rows to learn from, rows held out)
-
-    Raises
-    ------
-    InputError
-        If a class has fewer than two groups.
-    """
-    fewest = min(len(np.unique(groups[labels])), len(np.unique(groups[~labels])))
-    if fewest < 2:
-        raise InputError(f"a class has systems in {fewest} group; give lenses and non-lenses of two groups or more")
-    splitter = StratifiedGroupKFold(min(n_folds, fewest), shuffle=True, random_state=int(rng.integers(2**31)))
-    return list(splitter.split(labels, labels, groups))
 
 
 def check_training(scores, labels, groups, kinds):

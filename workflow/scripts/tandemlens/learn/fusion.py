@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from tandemlens.base.errors import InputError
-from tandemlens.learn.fusers import FUSERS, Fuser, Training, check_training, figures, grouped_folds
+from tandemlens.learn.fusers import FUSERS, Fuser, Training, check_training, figures
+from tandemlens.learn.grouped import grouped_folds
 from tandemlens.learn.resample import draws_of, group_draws
 
 #: what all others must beat

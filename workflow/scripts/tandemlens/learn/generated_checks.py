@@ -21,6 +21,15 @@ _COMPONENTS = 32
 def band_ratios(flux, sigma, mask):
     """Colours of what is seen at the middle of stamps, as differences of asinh fluxes of the middle 5 x 5 pixels.
 
+    Parameters
+    ----------
+    flux : (n, band, s, s) ndarray
+        Asinh flux.
+    sigma : (n, band, s, s) ndarray
+        Not looked at.
+    mask : (n, band, s, s) bool ndarray
+        True where pixels are valid.
+
     Returns
     -------
     (n, band - 1) float64 ndarray
@@ -34,7 +43,18 @@ def band_ratios(flux, sigma, mask):
 
 
 def profiles(flux, mask):
-    """Mean asinh flux of all bands in rings around the middle of stamps, (n, rings) float64 ndarray."""
+    """Mean asinh flux of all bands in rings around the middle of stamps.
+
+    Parameters
+    ----------
+    flux : (n, band, s, s) ndarray
+    mask : (n, band, s, s) bool ndarray
+        True where pixels are valid.
+
+    Returns
+    -------
+    (n, rings) float64 ndarray
+    """
     side = flux.shape[-1]
     y, x = np.indices((side, side)) - (side - 1) / 2
     ring = np.minimum((np.hypot(x, y) / (side / 2) * _RINGS).astype(int), _RINGS)
@@ -115,7 +135,9 @@ def compare(real, synthetic, train, bands, pool, seed):
 
     parts = [(stamps.flux, stamps.sigma, stamps.mask) for stamps in (real, synthetic)]
     for kind, chosen in (("segments", real.label != 0), ("wide", real.label == 0)):
-        noises = zip(*(blank_noise(*(array[chosen] for array in part)) for part in parts), strict=True)
+        if not chosen.any():
+            continue
+        noises = zip(*(blank_noise(*(array[chosen] for array in part))[:2] for part in parts), strict=True)
         for name, (own, other) in zip(("noise", "differences of neighbours"), noises, strict=True):
             for band, ratio in zip(bands, other / own, strict=True):
                 note = "of blank pixels, over that of held-out stamps"

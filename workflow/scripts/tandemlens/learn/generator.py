@@ -205,7 +205,7 @@ def load_generator(folder, path, form):
 
 
 def stamp_facts(known, target_ids, geometry):
-    """Physics and geometry of stamps, (n, k) float64 ndarray.
+    """Physics and geometry of stamps.
 
     Parameters
     ----------
@@ -214,6 +214,10 @@ def stamp_facts(known, target_ids, geometry):
     target_ids : (n,) str ndarray
         Of their systems; one that is not known gets NaN.
     geometry : (n, g) ndarray
+
+    Returns
+    -------
+    (n, k) float64 ndarray
     """
     return np.concatenate([known.reindex(target_ids).to_numpy(float), geometry], axis=1)
 

@@ -49,27 +49,30 @@ def check_generator(paths, systems, folds, generator_dir, out_table, out_stamps,
         with open_stamps(paths[0]) as file:
             form, centre = file.format, file.centre_arcsec
         generator = load_generator(generator_dir, paths[0], form)
-        held = _systems(paths, role, "stop", cfg["checked"])
+        generator.denoiser.to(device)
+        maker = Maker(generator, physical(systems), *settings_of(cfg), cfg, centre)
+        chosen = [
+            (name, stamps, maker.choose(stamps)) for name, stamps in _systems(paths, role, "stop", cfg["checked"])
+        ]
+        held = [(name, stamps, *what) for name, stamps, what in chosen if len(what[0])]
         if len(held) < LEAST:
             raise InputError(
-                f"{len(held)} systems of role stop have stamps, at least {LEAST} are compared; enlarge the training "
-                "sample (samples.train)"
+                f"{len(held)} systems of role stop have stamps to vary, at least {LEAST} are compared; enlarge the "
+                "training sample (samples.train)"
             )
     except InputError as error:
         log.warning("the generator is not checked: %s", error)
         write_stamps(out_stamps, paths[0], [])
         write_table(out_table, empty_frame(CHECKS), CHECKS, meta={"reason": str(error)})
         return
-    generator.denoiser.to(device)
-    maker = Maker(generator, physical(systems), *settings_of(cfg), cfg, centre)
     parts = {name: [] for name in ("real", *POOLS)}
     with reproducible(device, cfg["threads"]):
-        for k, (name, stamps) in enumerate(held):
-            rows, light = maker.choose(stamps)
+        for k, (name, stamps, rows, light) in enumerate(held):
+            noise = maker.noise(stamps)
             parts["real"].append(stamps[rows])
             for pool in POOLS:
                 torch_rng = maker.torch_rng(target_rng(f"{name}.{pool}", cfg["seed"], _STREAM))
-                flux = maker.draw(name, pool, stamps[rows], light, torch_rng)
+                flux = maker.draw(name, pool, stamps[rows], light, noise, torch_rng)
                 parts[pool].append(replace(stamps[rows], flux=flux))
             progress(k + 1, len(held))
     made = {name: Stamps.concatenate(found) for name, found in parts.items()}

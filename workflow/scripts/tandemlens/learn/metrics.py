@@ -74,7 +74,19 @@ def tpr10(scores, labels, weights=None):
 
 
 def precision_at(scores, labels, n, weights=None):
-    """Share of positives among the best `n`, or among all scored if fewer; of ties, negatives go first."""
+    """Share of positives among the best `n`, or among all scored if fewer; of ties, negatives go first.
+
+    Parameters
+    ----------
+    scores : (n,) array_like
+    labels : (n,) array_like of bool
+    n : int
+    weights : (n,) array_like, optional
+
+    Returns
+    -------
+    float
+    """
     return ranking_value(f"precision_at_{n}", scores, labels, weights)
 
 
@@ -164,7 +176,18 @@ def purity(tpr, fpr, prevalence):
 
 
 def contamination(tpr, fpr, prevalence):
-    """False finds per true find, ``(fpr / tpr) (1 - pi) / pi`` (Metcalf et al. 2019); NaN if no lens is found."""
+    """False finds per true find, ``(fpr / tpr) (1 - pi) / pi`` (Metcalf et al. 2019); NaN if no lens is found.
+
+    Parameters
+    ----------
+    tpr, fpr : array_like
+    prevalence : array_like
+        Share of lenses, pi.
+
+    Returns
+    -------
+    ndarray
+    """
     return ratio(np.multiply(fpr, 1 - np.asarray(prevalence)), np.multiply(tpr, prevalence))
 
 
@@ -254,7 +277,12 @@ def ece(probabilities, labels, weights=None):
 
 
 def tell_missing(scores):
-    """Log how many systems have no score."""
+    """Log how many systems have no score.
+
+    Parameters
+    ----------
+    scores : (n,) array_like
+    """
     missing = int(np.isnan(np.asarray(scores, float)).sum())
     if missing:
         log.warning("%d of %d systems have no score and rank last", missing, len(scores))

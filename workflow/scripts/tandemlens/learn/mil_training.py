@@ -336,6 +336,10 @@ def autocast(precision, device):
     precision : str
         full or bfloat16.
     device : torch.device
+
+    Returns
+    -------
+    context manager
     """
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 

@@ -62,8 +62,9 @@ def make_positives(stamps_path, systems, folds, generator_dir, out_path, cfg, pr
             if role.get(name) != "train" or not len(chosen):
                 continue
             chosen = np.repeat(chosen, cfg["candidates"])
-            stamps = file.system(k)[chosen]
-            new = maker.draw(name, "generated", stamps, None, maker.torch_rng(rng))
+            system = file.system(k)
+            stamps = system[chosen]
+            new = maker.draw(name, "generated", stamps, None, maker.noise(system), maker.torch_rng(rng))
             good = [not maker.refused(stamps[i], image) for i, image in enumerate(new)]
             sampled += len(new)
             flux.append(new[good])

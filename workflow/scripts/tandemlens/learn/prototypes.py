@@ -108,5 +108,15 @@ def centred(vectors, centre):
 
 
 def support_mean(vectors, weights):
-    """The prototype of weighted examples, (d,) of (n, d) and (n,)."""
+    """The prototype of weighted examples.
+
+    Parameters
+    ----------
+    vectors : (n, d) Tensor
+    weights : (n,) Tensor
+
+    Returns
+    -------
+    (d,) Tensor
+    """
     return (vectors * weights[:, None]).sum(0) / weights.sum()

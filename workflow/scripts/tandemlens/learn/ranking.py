@@ -213,12 +213,31 @@ def checked_probabilities(probabilities, labels):
 
 
 def probability_bins(values, edges):
-    """Bin of every value; an inner edge belongs to the bin below it, as in scikit-learn's `calibration_curve`."""
+    """Bin of every value; an inner edge belongs to the bin below it, as in scikit-learn's `calibration_curve`.
+
+    Parameters
+    ----------
+    values : (n,) ndarray
+    edges : (b + 1,) ndarray
+
+    Returns
+    -------
+    (n,) int ndarray
+    """
     return np.searchsorted(edges[1:-1], values)
 
 
 def ratio(top, bottom):
-    """``top / bottom``, NaN where `bottom` is not above 0."""
+    """``top / bottom``, NaN where `bottom` is not above 0.
+
+    Parameters
+    ----------
+    top, bottom : array_like
+
+    Returns
+    -------
+    ndarray
+    """
     top, bottom = np.broadcast_arrays(np.asarray(top, float), np.asarray(bottom, float))
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
 

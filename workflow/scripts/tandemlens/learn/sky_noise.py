@@ -1,10 +1,11 @@
 """Noise of blank sky in stamps: what a generator need not learn, because it is known.
 
 Noise of matched images is correlated. In every band it is drawn as white noise behind a Gaussian, whose width follows
-from how much neighbours differ: of such noise neighbours have the correlation exp(-1 / 4 w^2).
+from how much neighbours differ. What is left of the background adds a constant.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
@@ -12,20 +13,24 @@ from scipy import ndimage
 from tandemlens.base.robust import robust_sigma
 from tandemlens.learn.anchors import pixel_snr
 
-#: S/N of 3 x 3 pixels above which they show light
-_LIT = 3.0
-#: neighbours that correlate as little or as much as this are told no further
-_LEAST, _MOST = 0.01, 0.99
+#: S/N of 3 x 3 pixels above which they show light, or lack it: around bright galaxies too much was taken for background
+LIT = 3.0
+#: widths that are told apart, pixel
+_WIDTHS = np.linspace(0.1, 5, 491)
+#: fewest blank pixels of a band that tell its noise
+_ENOUGH = 200
 
 
-def lit_pixels(flux, sigma, mask):
-    """Pixels of stamps that show light, and those beside them.
+def lit_pixels(flux, sigma, mask, above=LIT):
+    """Pixels of stamps that show light or lack it, and those beside them.
 
     Parameters
     ----------
     flux, sigma : (n, band, s, s) ndarray
         asinh of flux over scale, linear noise over scale.
     mask : (n, band, s, s) bool ndarray
+    above : float
+        S/N of 3 x 3 pixels, all bands together.
 
     Returns
     -------
@@ -34,12 +39,12 @@ def lit_pixels(flux, sigma, mask):
     snr = np.array([pixel_snr(*stamp) for stamp in zip(flux, sigma, mask, strict=True)]).reshape(
         len(flux), *flux.shape[2:]
     )
-    seen = ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3 > _LIT
+    seen = np.abs(ndimage.uniform_filter(snr, (0, 3, 3), mode="constant") * 3) > above
     return ndimage.binary_dilation(seen, np.ones((1, 3, 3), bool))
 
 
 def blank_noise(flux, sigma, mask):
-    """Noise of the pixels of stamps that show none.
+    """Noise of the pixels of stamps that show no light.
 
     Parameters
     ----------
@@ -48,20 +53,22 @@ def blank_noise(flux, sigma, mask):
 
     Returns
     -------
-    level, fine : (band,) float64 ndarray
-        Robust spread of the pixels over their declared noise, and of the differences of neighbours over sqrt(2) over
-        the same; NaN for a band without any.
+    level, fine, middle : (band,) float64 ndarray
+        Robust spread of the pixels over their declared noise, of the differences of neighbours over sqrt(2) over the
+        same, and the median of the pixels over it; NaN for a band with fewer than 200.
     """
-    blank, levels, fine = ~lit_pixels(flux, sigma, mask), [], []
+    blank, levels, fine, middle = ~lit_pixels(flux, sigma, mask), [], [], []
     for band in range(flux.shape[1]):
         seen = blank & mask[:, band] & (sigma[:, band] > 0)
         told = np.where(seen, sigma[:, band].astype(np.float64), 1)
         linear = np.sinh(flux[:, band].astype(np.float64)) / told
         pairs = seen[..., 1:] & seen[..., :-1]
         step = (linear[..., 1:] - linear[..., :-1])[pairs] / np.sqrt(2)
-        levels.append(robust_sigma(linear[seen]))
-        fine.append(robust_sigma(step))
-    return np.array(levels, float), np.array(fine, float)
+        enough = seen.sum() >= _ENOUGH
+        levels.append(robust_sigma(linear[seen]) if enough else np.nan)
+        fine.append(robust_sigma(step) if enough else np.nan)
+        middle.append(np.median(linear[seen]) if enough else np.nan)
+    return tuple(np.array(found, float) for found in (levels, fine, middle))
 
 
 @dataclass
@@ -74,13 +81,16 @@ class SkyNoise:
         Over the declared noise; of segments, of wide stamps.
     width : (2, band) float64 ndarray, pixel
         Sigma of the Gaussian.
+    mean : (2, band) float64 ndarray
+        Over the declared noise.
     """
 
     level: np.ndarray
     width: np.ndarray
+    mean: np.ndarray
 
     @classmethod
-    def fit(cls, flux, sigma, mask, wide):
+    def fit(cls, flux, sigma, mask, wide, otherwise=None):
         """Measure it.
 
         Parameters
@@ -88,18 +98,23 @@ class SkyNoise:
         flux, sigma, mask
             As for `lit_pixels`.
         wide : (n,) bool ndarray
+        otherwise : SkyNoise, optional
+            Noise where these pixels do not tell; 1 and white by default.
 
         Returns
         -------
         SkyNoise
-            1 and white where no pixel tells.
         """
         found = [np.array(blank_noise(flux[rows], sigma[rows], mask[rows])) for rows in (~wide, wide)]
-        level, fine = np.array(found).transpose(1, 0, 2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            correlation = np.clip(1 - np.square(fine / level), _LEAST, _MOST)
-        correlation = np.where(np.isfinite(correlation), correlation, _LEAST)
-        return cls(np.where(np.isfinite(level), level, 1.0), np.sqrt(-0.25 / np.log(correlation)))
+        level, fine, mean = np.array(found).transpose(1, 0, 2)
+        told = np.isfinite(level) & (level > 0)
+        if otherwise is None:
+            none = np.zeros(level.shape)
+            otherwise = cls(none + 1, none + _WIDTHS[0], none)
+        correlation = 1 - np.square(fine / np.where(told, level, 1))
+        width = np.interp(correlation, [_of_neighbours(width) for width in _WIDTHS], _WIDTHS)
+        parts = (level, otherwise.level), (width, otherwise.width), (mean, otherwise.mean)
+        return cls(*(np.where(told, own, other) for own, other in parts))
 
     def draw(self, white, sigma, wide):
         """Noise from white noise.
@@ -119,12 +134,20 @@ class SkyNoise:
         """
         out = np.zeros(white.shape)
         for n, kind in enumerate(wide.astype(int)):
-            for band, (level, width) in enumerate(zip(self.level[kind], self.width[kind], strict=True)):
+            facts = zip(self.level[kind], self.width[kind], self.mean[kind], strict=True)
+            for band, (level, width, mean) in enumerate(facts):
                 smooth = ndimage.gaussian_filter(white[n, band], width, mode="wrap", truncate=6)
                 # of the discrete kernel, which a narrow one needs
                 point = ndimage.gaussian_filter(_point(white.shape[-1]), width, mode="wrap", truncate=6)
-                out[n, band] = level * smooth / np.sqrt(np.square(point).sum())
+                out[n, band] = mean + level * smooth / np.sqrt(np.square(point).sum())
         return out * sigma
+
+
+@cache
+def _of_neighbours(width):
+    """Correlation of neighbours in white noise behind a Gaussian; exp(-1 / 4 w^2) but for narrow ones."""
+    kernel = ndimage.gaussian_filter1d(_point(81)[40], width, truncate=6)
+    return kernel[1:] @ kernel[:-1] / (kernel @ kernel)
 
 
 def _point(side):

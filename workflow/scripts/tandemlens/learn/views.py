@@ -80,7 +80,8 @@ class Views:
             linear, sigma, valid = (_turn_quarters(plane, mirrored) for plane in (linear, sigma, valid))
         if self._cfg["blur_pixels"]:
             linear = _blur(linear, valid, self._cfg["blur_pixels"] * self._uniform(len(flux), device=flux.device))
-        linear = linear + self._noise(sigma, valid)
+        if self._cfg["noise"] > 1 or self._cfg["background"]:
+            linear = linear + self._noise(sigma, valid)
         if self._cfg["band_dropout"]:
             valid = valid & self._kept(valid)
         return View(torch.where(valid, linear, 0).asinh(), valid, turn)
@@ -99,7 +100,7 @@ class Views:
         return mirrored, 2 * math.pi * draws[:, 3] * self._cfg["rotation"]
 
     def _noise(self, sigma, valid):
-        """White noise and an error of the background of every band, zero where neither is asked for."""
+        """White noise and an error of the background of every band."""
         n, band = sigma.shape[:2]
         factor = 1 + (self._cfg["noise"] - 1) * self._uniform(n, 1, 1, 1, device=sigma.device)
         noise = (factor**2 - 1).sqrt() * sigma * self._normal(sigma.shape, sigma.device)

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from lenstronomy.Cosmo.lens_cosmo import LensCosmo
 from lenstronomy.LensModel.lens_model import LensModel
+from lenstronomy.LensModel.Profiles.cored_steep_ellipsoid import CSEProductAvgSet
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from scipy.interpolate import RectBivariateSpline
 
 from tandemlens.base.cosmology import COSMOLOGY, efficiency
+from tandemlens.sky.isothermal import DualIsothermals
 
 #: any source redshift serves to turn masses into angles; its efficiency is divided out
 _Z_REFERENCE = 5.0
+_GALAXY = "PJAFFE_ELLIPSE_POTENTIAL"
+#: points up to which a loop over ellipsoids costs more than their sum
+_FEW = 300
 #: nodes around a compact mass within which the coarse grid is replaced; a cubic spline forgets a cusp by 0.27 a node
 _RING = 7
 
@@ -104,7 +109,7 @@ def dpie(z, sigma, core, cut, e=(0.0, 0.0), x=0.0, y=0.0):
         raise ValueError(f"dPIE core {core} arcsec must lie between 0 and its cut {cut} arcsec")
     strength = LensCosmo(z, _Z_REFERENCE, COSMOLOGY).vel_disp_dPIED_sigma0(sigma, Ra=core, Rs=cut)
     parameters = {"sigma0": strength / efficiency(z, _Z_REFERENCE), "Ra": core, "Rs": cut, "e1": e[0], "e2": e[1]}
-    return Mass("PJAFFE_ELLIPSE_POTENTIAL", {**parameters, "center_x": x, "center_y": y}, True)
+    return Mass(_GALAXY, {**parameters, "center_x": x, "center_y": y}, True)
 
 
 def external_shear(gamma1, gamma2):
@@ -132,8 +137,13 @@ class Lens:
 
     def __init__(self, z, masses):
         self.z, self.masses = z, tuple(masses)
-        self._model = LensModel([m.profile for m in self.masses])
-        self._parameters = [m.parameters for m in self.masses]
+        others = [m for m in self.masses if m.profile != _GALAXY]
+        self._model = LensModel([m.profile for m in others])
+        for profile in self._model.lens_model.func_list:
+            if hasattr(profile, "cse_major_axis_set"):
+                profile.cse_major_axis_set = _Cores()
+        self._parameters = [m.parameters for m in others]
+        self._galaxies = DualIsothermals([m.parameters for m in self.masses if m.profile == _GALAXY])
 
     def deflection(self, x, y):
         """Exact deflection for D_ls / D_s = 1.
@@ -147,9 +157,9 @@ class Lens:
         alpha_x, alpha_y : ndarray, arcsec
         """
         x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
-        if not self.masses:
-            return np.zeros(x.shape), np.zeros(x.shape)
-        alpha = self._model.alpha(x.ravel(), y.ravel(), self._parameters)
+        alpha = self._galaxies.deflection(x.ravel(), y.ravel())
+        if self._parameters:
+            alpha += self._model.alpha(x.ravel(), y.ravel(), self._parameters)
         return tuple(np.reshape(a, x.shape) for a in alpha)
 
     def jacobian(self, x, y):
@@ -165,10 +175,29 @@ class Lens:
             Row: component of the deflection; column: direction of the step.
         """
         x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
-        if not self.masses:
-            return np.zeros((len(x), 2, 2))
-        xx, xy, yx, yy = self._model.hessian(x, y, self._parameters)
-        return np.stack([np.stack([xx, xy], -1), np.stack([yx, yy], -1)], -2)
+        xx, xy, yy = self._galaxies.jacobian(x, y)
+        out = np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+        if self._parameters:
+            out += np.reshape(self._model.hessian(x, y, self._parameters), (2, 2, -1)).transpose(2, 0, 1)
+        return out
+
+
+class _Cores(CSEProductAvgSet):
+    """The ellipsoids of an NFW halo, at a few points all at once: lenstronomy takes one after the other."""
+
+    def derivatives(self, x, y, a_list, s_list, q):
+        if len(x) > _FEW:
+            return super().derivatives(x, y, a_list, s_list, q)
+        return self._summed(self.major_axis_model.derivatives, x, y, a_list, s_list, q)
+
+    def hessian(self, x, y, a_list, s_list, q):
+        if len(x) > _FEW:
+            return super().hessian(x, y, a_list, s_list, q)
+        return self._summed(self.major_axis_model.hessian, x, y, a_list, s_list, q)
+
+    @staticmethod
+    def _summed(terms, x, y, a_list, s_list, q):
+        return [part.sum(1) for part in terms(x[:, None], y[:, None], np.array(a_list), np.array(s_list), q)]
 
 
 class DeflectionField:

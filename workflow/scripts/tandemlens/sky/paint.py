@@ -248,8 +248,9 @@ class Canvas:
         fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
         out = np.empty((len(self.planes), self.side, self.side), np.float32)
         for k, (dx, dy) in enumerate(np.broadcast_to(shift, (len(self.planes), 2))):
-            turn = np.exp(-2j * np.pi * OVERSAMPLE * (fx * dx + fy * dy)).astype(np.complex64)
-            fine = irfft2(rfft2(self.planes[k], (size, size)) * transfer[k] * turn, (size, size))[:count, :count]
+            turn = [np.exp(-2j * np.pi * OVERSAMPLE * f * d).astype(np.complex64) for f, d in ((fy, dy), (fx, dx))]
+            seen = rfft2(self.planes[k], (size, size)) * transfer[k] * turn[0] * turn[1]
+            fine = irfft2(seen, (size, size))[:count, :count]
             out[k] = fine.reshape(self.side, OVERSAMPLE, self.side, OVERSAMPLE).sum((1, 3))
         return out
 

@@ -1,5 +1,6 @@
 """Response curves of bands: those of real filters by their name, top hats where a survey names none."""
 
+import re
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -10,6 +11,8 @@ from tandemlens.base.errors import SettingsError
 
 #: responses below this fraction of the peak are left out, lest a red leak decide which redshifts a template reaches
 _LEAST_RESPONSE = 1e-3
+_FOLDER = files("speclite") / "data" / "filters"
+_ANGSTROM = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "micron": 1e4}
 _STEPS, _TOP_HAT_STEPS = 401, 101
 
 
@@ -58,17 +61,17 @@ def filter_names():
     -------
     tuple of str
     """
-    folder = files("speclite") / "data" / "filters"
-    return tuple(sorted(f.name.removesuffix(".ecsv") for f in folder.iterdir() if f.name.endswith(".ecsv")))
+    return tuple(sorted(f.name.removesuffix(".ecsv") for f in _FOLDER.iterdir() if f.name.endswith(".ecsv")))
 
 
 @cache
 def _named(name):
-    # takes a second that jobs without any named filter, and the start of every run, need not wait for
-    from speclite.filters import load_filter
-
-    filter_ = load_filter(name)
-    wavelength, response = np.asarray(filter_.wavelength, float), np.asarray(filter_.response, float)
+    # tables of speclite as they are: its module takes a second to import, at the start of every run and of most jobs
+    text = (_FOLDER / f"{name}.ecsv").read_text(encoding="utf-8")
+    unit = re.search(r"name: wavelength, unit: (\w+)", text).group(1)
+    rows = [line for line in text.splitlines() if not line.startswith("#")]
+    wavelength, response = np.loadtxt(rows, skiprows=1).T
+    wavelength *= _ANGSTROM[unit]
     used = np.flatnonzero(response > _LEAST_RESPONSE * response.max())
     # the neighbours keep the slopes down to nothing of coarsely sampled curves
     first, last = max(used[0] - 1, 0), min(used[-1] + 1, len(wavelength) - 1)

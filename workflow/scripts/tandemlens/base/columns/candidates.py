@@ -1,8 +1,9 @@
 """Columns of `candidates.parquet`: one row per row of the user's catalogue, ranked."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from tandemlens.base.columns import crossmatch, features, match, scores, targets
+from tandemlens.base.columns import crossmatch, features, match, targets
 from tandemlens.base.columns.grades import GRADED
 from tandemlens.base.columns.registry import Column, expand
 
@@ -76,7 +77,7 @@ IDENTITY = [
 ]
 
 
-def _chosen(columns, names):
+def _chosen(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
     by_name = {c.name: c for c in columns}
     # Targets that left the road early have no value: whole numbers become floats with NaN.
     return [replace(by_name[n], dtype="float64" if by_name[n].dtype == "int32" else by_name[n].dtype) for n in names]
@@ -108,13 +109,20 @@ _TANDEM = [
 ]
 
 
-def columns(heads, bands, lenscat=False, catalogues=(), services=(), graded=False):
+def columns(
+    heads: dict[str, list[Column]],
+    bands: Sequence[str],
+    lenscat: bool = False,
+    catalogues: Sequence[str] = (),
+    services: Sequence[str] = (),
+    graded: bool = False,
+) -> list[Column]:
     """Columns of the catalogue of a run.
 
     Parameters
     ----------
-    heads : list of str
-        Names of the heads, and fused where they are.
+    heads : dict of list of Column
+        Head -> columns of its table of scores; fused among them where the heads are.
     bands : sequence of str
     lenscat, catalogues, services
         What it was crossmatched with (`tandemlens.base.columns.crossmatch.columns`).
@@ -125,7 +133,7 @@ def columns(heads, bands, lenscat=False, catalogues=(), services=(), graded=Fals
     -------
     list of Column
     """
-    shown = [c for head in heads for c in _chosen(scores.OF[head], [c.name for c in scores.OF[head][1:]])]
+    shown = [c for table in heads.values() for c in _chosen(table, [c.name for c in table[1:]])]
     known = crossmatch.columns(lenscat, catalogues, services)
     listed = LISTED if "fused" in heads else []
     grades = GRADED if graded else []

@@ -1,5 +1,6 @@
 """Columns that say what is known of a target elsewhere: lenses, catalogues of clusters, and NED and SIMBAD."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tandemlens.base.columns.registry import Column
@@ -46,7 +47,7 @@ FROM_OBJECTS = ("name", "type", "z", "separation", "lenses", "status")
 SERVICES = ("ned", "simbad")
 
 
-def columns(lenscat, catalogues, services):
+def columns(lenscat: bool, catalogues: Sequence[str], services: Sequence[str]) -> list[Column]:
     """Columns of a catalogue for what it was crossmatched with.
 
     Parameters
@@ -65,10 +66,10 @@ def columns(lenscat, catalogues, services):
     return [*(LENSES if lenscat else []), *own, *asked]
 
 
-def _named(column, catalogue):
+def _named(column: Column, catalogue: str) -> Column:
     name, description = (text.replace("{catalogue}", catalogue) for text in (column.name, column.description))
     return replace(column, name=name, description=description)
 
 
-def _asked(column, service):
+def _asked(column: Column, service: str) -> Column:
     return replace(column, name=f"{service}_{column.name}", description=f"{service.upper()}: {column.description}")

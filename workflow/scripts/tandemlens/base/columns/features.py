@@ -1,11 +1,15 @@
 """Columns of `features.parquet`: one row per target; every feature with unit, range, meaning and null value."""
 
+from collections.abc import Iterator
+
 from tandemlens.base.columns.registry import Column
 
 PI = 3.1415927
 
 
-def _feature(name, unit, description, low=None, high=None, ucd=""):
+def _feature(
+    name: str, unit: str, description: str, low: float | None = None, high: float | None = None, ucd: str = ""
+) -> Column:
     return Column(name, "float64", unit, description, low, high, ucd)
 
 
@@ -13,7 +17,7 @@ def _feature(name, unit, description, low=None, high=None, ucd=""):
 RADII = (6, 12, 20)
 
 
-def _behind(kind, age):
+def _behind(kind: str, age: str) -> Iterator[Column]:
     """Sources behind with the spectrum of old or young stars."""
     for r in RADII:
         near = f"{age} sources behind within {r} arcsec"

@@ -1,5 +1,6 @@
 """The form of a column fact; every table lists its own in a module beside this one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -33,7 +34,11 @@ class Column:
     ucd: str = ""
 
 
-def adjacent_pairs(bands):
+#: first column of every table with one row per target
+TARGET = Column("target_id", "str", "", "target")
+
+
+def adjacent_pairs(bands: Sequence[str]) -> list[str]:
     """Names of the colours between neighbouring bands.
 
     Parameters
@@ -49,7 +54,7 @@ def adjacent_pairs(bands):
     return [f"{a}_{b}" for a, b in pairwise(bands)]
 
 
-def expand(columns, bands):
+def expand(columns: Sequence[Column], bands: Sequence[str]) -> list[Column]:
     """Replace the ``{band}`` and ``{colour}`` templates by the bands of a run.
 
     Parameters
@@ -74,7 +79,7 @@ def expand(columns, bands):
     return out
 
 
-def _fill(column, template, value):
+def _fill(column: Column, template: str, value: str) -> Column:
     return replace(
         column,
         name=column.name.replace(template, value),

@@ -9,9 +9,9 @@ from astropy.utils.exceptions import AstropyWarning
 from tandemlens.base.config import load_yaml
 from tandemlens.base.errors import DataError, SettingsError
 from tandemlens.base.warning_filters import warning_filters
+from tandemlens.survey.remote import SCHEME
 from tandemlens.survey.services.client import BadAnswer, Client, Request
 
-SCHEME = "vizier:"
 HOST = "vizier.cds.unistra.fr"
 #: our name -> id, columns, rows of a table
 _KNOWN = Path(__file__).resolve().parents[5] / "resources" / "catalogues.yaml"
@@ -24,28 +24,14 @@ _DEFAULT_ROWS = 50
 _SHOWN = 80
 
 
-def is_remote(catalogue):
-    """Whether a catalogue of the settings is a table of VizieR and no path.
-
-    Parameters
-    ----------
-    catalogue : str or Path
-
-    Returns
-    -------
-    bool
-    """
-    return str(catalogue).startswith(SCHEME)
-
-
-def at_hand(section, fetch, known=None):
-    """Settings that name a catalogue, with a file in the place of a table of VizieR.
+def table_file(section, fetch, known=None):
+    """Settings that name a table of VizieR, with a file of it in its place.
 
     Parameters
     ----------
     section : dict
-        Keys catalogue (a path, or ``vizier:`` and a name of ``resources/catalogues.yaml`` or the id of a table),
-        columns (they go over those of the name), format.
+        Keys catalogue (``vizier:`` and a name of ``resources/catalogues.yaml`` or the id of a table), columns (they go
+        over those of the name), format.
     fetch : dict
         Section ``fetch`` of the settings.
     known : dict, optional
@@ -54,15 +40,12 @@ def at_hand(section, fetch, known=None):
     Returns
     -------
     dict
-        As given, if the catalogue is a path.
 
     Raises
     ------
     SettingsError
         If the table is unknown, or VizieR does not give it.
     """
-    if not is_remote(section["catalogue"]):
-        return section
     entry = _entry(section["catalogue"].removeprefix(SCHEME), load_yaml(_KNOWN) if known is None else known)
     columns = {**_PLACES, **entry.get("columns", {}), **section["columns"]}
     try:

@@ -1,0 +1,16 @@
+"""Train the anomaly head, or score a shard with it."""
+
+from tandemlens.base.job import job
+from tandemlens.base.tables import read_table
+from tandemlens.heads.anomaly import fit, score
+from tandemlens.learn.sample import training_table
+
+with job(snakemake):
+    given, out = snakemake.input, snakemake.output[0]
+    if snakemake.params.task == "fit":
+        table = training_table(given.folds, list(given.get("train_systems")), list(given.get("train_features")))
+        cfg = {**snakemake.params.cfg, "threads": snakemake.threads}
+        # encoder and stamps only where features of an encoder are asked for
+        fit(table, out, cfg, given.get("encoder"), list(given.get("train_stamps", [])))
+    else:
+        score(read_table(given.features), given.model, out, given.get("stamps"))

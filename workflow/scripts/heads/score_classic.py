@@ -1,8 +1,0 @@
-"""Score a shard with the classic head."""
-
-from tandemlens.base.job import job
-from tandemlens.base.tables import read_table
-from tandemlens.heads.classic import score
-
-with job(snakemake):
-    score(read_table(snakemake.input.features), snakemake.input.model, snakemake.output[0])
