@@ -5,6 +5,7 @@
 # make slurm  of the tests only the one that runs the profile on a SLURM that it starts itself
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
+# make bench  runs every side-by-side benchmark (up to 25 minutes) and writes their table, here and in README.md
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
 # make validation PART="simulated mock" TABLES=<folder> writes tables of an evaluation into docs/validation.md
 # make trace  prints what TARGET (target_id, name or rank) was made from, back to the answers of services
@@ -21,7 +22,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz faults slurm lint why trace verify manual validation clean
+.PHONY: setup run demo-fetch test fuzz faults slurm bench lint why trace verify manual validation clean
 
 setup: $(VENV)/.complete
 
@@ -67,6 +68,9 @@ faults: setup
 
 slurm: setup
 	$(VENV)/bin/pytest tests/slurm
+
+bench: setup
+	PYTHONPATH=$(PYTHONPATH):tests:tests/learn:tests/services $(VENV)/bin/python benchmarks/bench.py
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -56,7 +56,7 @@ def finish():
         make("fetch", made, [f"{folder}/targets.parquet", *answers], fetched)
         inputs = [*made, f"{folder}/dust.parquet"]
         per_shard += make("score", [f"{folder}/scores.parquet"], inputs, settings={"depth": 3})
-    model = make("fit", ["results/models/colour"], per_shard, {"model.json": "{}", "weights.bin": "w"})
+    model = make("fit_colour", ["results/models/colour"], per_shard, {"model.json": "{}", "weights.bin": "w"})
     rows = rows.assign(survey="sky", status="scored")
     catalogue = ["results/catalogue/candidates.parquet", "results/catalogue/candidates.csv"]
     make("catalogue", catalogue, [*per_shard, *model], rows)

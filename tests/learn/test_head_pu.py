@@ -11,6 +11,7 @@ from learn.pu_toy import BANDS, NAMES, samples
 from tandemlens.base.tables import read_table
 from tandemlens.heads.pu import Head, fit, fit_head, score
 from tandemlens.learn.crossfit import LEARNERS, cross_fit, make_classifier
+from tandemlens.learn.matrix import gather
 
 CFG = {
     "bands": BANDS,
@@ -29,6 +30,24 @@ TANDEM = {"lw_max": 1.0, "x2": 1.5}
 #: real clusters have as long arcs as simulated tandems, and are bluer than anything simulated
 SKY = {"lw_max": 2.0, "tau": 1.5}
 EXPECTED = pd.DataFrame({"target_id": ["a", "b"], "expected": [0.04, 0.06], "clusters": 1.0, "draws": 100})
+
+
+def test_targets_are_gathered_shard_by_shard(tmp_path):
+    """All of few, in their order; of many the same whatever the shards, and those that were graded always."""
+    _, search, _ = samples(7, TANDEM, {}, SKY)
+    search = search.head(90)
+    paths = [(tmp_path / f"f{k}.parquet", tmp_path / f"t{k}.parquet") for k in range(3)]
+    for (features, targets), rows in zip(paths, np.array_split(np.arange(90), 3), strict=True):
+        features_of(search.iloc[rows]).to_parquet(features)
+        targets_of(search.iloc[rows]).to_parquet(targets)
+    features, targets = zip(*paths, strict=True)
+    pd.testing.assert_frame_equal(gather(features, targets, 90)[list(search)], search, check_dtype=False)
+    some, turned = gather(features, targets, 30), gather(features[::-1], targets[::-1], 30)
+    assert len(some) == 30
+    assert set(some["target_id"]) == set(turned["target_id"])
+    graded = [t for t in search["target_id"] if t not in set(some["target_id"])][:2]
+    more = set(gather(features, targets, 30, graded)["target_id"])
+    assert more == set(some["target_id"]) | set(graded)
 
 
 def targets_of(frame):

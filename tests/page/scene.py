@@ -189,6 +189,7 @@ def build(folder, n=5000, candidates=PICTURES, **changes):
     (folder / "benchmarks/match/a.jsonl").write_text(json.dumps({"s": 10.0, "cpu_time": 5.0, "max_rss": 100.0}) + "\n")
     cfg = {
         "candidates": candidates,
+        "rows": 100_000,
         "stamp_arcsec": 40,
         "pixel_scale": 1.0,
         "survey": "mock",

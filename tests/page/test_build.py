@@ -44,6 +44,22 @@ def test_what_is_missing_is_null():
     assert plain(pd.Series([1, 2], dtype="int32")) == [1, 2]
 
 
+def test_a_long_catalogue_is_listed_as_far_as_the_setting_says(tmp_path):
+    """The best rows alone; the overview counts all of them, and says where the others are."""
+    build(tmp_path, n=700, candidates=3, rows=600)
+    data = read(tmp_path / "report/page/rows.js")[1]
+    assert data["run"]["targets"] == 700
+    assert data["columns"]["rank"] == list(range(1, 601))
+    assert len(read(tmp_path / "report/page/rows/1.js")[1]) == 100
+    assert not (tmp_path / "report/page/rows/2.js").exists()
+    text = (tmp_path / "report/index.html").read_text()
+    assert "The list of this page holds the best 600 targets. The other 100 rank below them" in text
+    # two of those that are not listed have no place on the sky
+    assert re.search(r"bad_coordinates</a></th><td class=\"num\"><span [^>]*>2<", text)
+    build(tmp_path / "whole", n=600, candidates=3)
+    assert "rank below them" not in (tmp_path / "whole/report/index.html").read_text()
+
+
 def area(path):
     """Area inside the closed lines of a path, holes taken away."""
     total = 0.0

@@ -8,6 +8,7 @@ from mocpy import MOC
 from tandemlens.base.stack import Cutout, header_text, write_stack
 from tandemlens.base.tables import read_table
 from tandemlens.base.wcs import tangent_wcs
+from tandemlens.catalogue import coverage
 from tandemlens.catalogue.coverage import write_coverage
 
 SIDE, SCALE = 300, 0.4
@@ -58,6 +59,18 @@ def test_what_two_targets_or_shards_share_counts_once(tmp_path):
     shift = SIDE * SCALE / 3600 / 2
     area, _ = coverage_of(tmp_path, [cutout(30.0, 0.0), cutout(30.0, 0.0)], [cutout(30.0, shift)])
     assert area["g"] == pytest.approx(1.5 * ONE, rel=0.015)
+
+
+def test_cells_grow_with_the_number_of_systems_and_the_area_stays(tmp_path, monkeypatch):
+    assert [coverage.order_for(n) for n in (0, 20_000, 20_001, 80_000, 10**6)] == [17, 17, 16, 16, 14]
+    rng = np.random.default_rng(4)
+    places = zip(rng.uniform(0, 360, 40), rng.uniform(-60, 60, 40), strict=True)
+    cutouts = [cutout(*place) for place in places]
+    monkeypatch.setattr(coverage, "_MOST", 1)
+    monkeypatch.setattr(coverage, "_SHARDS", 3)
+    area, maps = coverage_of(tmp_path, *np.array_split(np.array(cutouts, object), 4))
+    assert maps["g"].max_order == 14
+    assert area["g"] == pytest.approx(40 * ONE, rel=0.015)
 
 
 def test_a_run_that_fetched_nothing_covers_nothing(tmp_path):

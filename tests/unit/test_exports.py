@@ -22,7 +22,7 @@ from tandemlens.base.columns.candidates import columns
 from tandemlens.base.columns.scores import FUSED
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_meta, read_table
-from tandemlens.catalogue import exports
+from tandemlens.catalogue import fits_table
 from tandemlens.catalogue.exports import write_exports
 from tandemlens.heads.declaration import score_tables
 
@@ -138,7 +138,8 @@ def test_bytes_of_a_name_stand_in_the_csv(written):
 
 def test_a_long_cell_does_not_widen_every_row_of_fits(written, tmp_path, monkeypatch):
     frame, paths = written
-    monkeypatch.setattr(exports, "_WIDE", 1000)
+    monkeypatch.setattr(fits_table, "_WIDE", 1000)
+    monkeypatch.setattr(fits_table, "_ROWS", 4)
     write_exports(frame, COLUMNS, META, {"fits": tmp_path / "c.fits"})
     assert (tmp_path / "c.fits").stat().st_size < paths["fits"].stat().st_size / 2
     with fits.open(tmp_path / "c.fits", checksum=True) as hdus:

@@ -132,6 +132,7 @@ CFG = {
     "min_snr": 5,
     "max_segments": 8,
     "null_draws": 200,
+    "population": 20000,
     "bands": ["g", "r", "i"],
     "wavelength": [4800, 6200, 7500],
     "filter": [None] * 3,
@@ -145,7 +146,7 @@ def run(folder, frames, cfg=CFG):
     from places import ROOT
 
     targets, segments, photometry, features = frames
-    fit(targets, segments, photometry, folder / "model", cfg)
+    fit([(targets, segments, photometry)], folder / "model", cfg)
     score(targets, segments, photometry, features, str(ROOT / SED), folder / "model", folder / "s.parquet", cfg)
     return read_table(folder / "s.parquet")
 
@@ -184,6 +185,24 @@ def test_scores_repeat_and_do_not_depend_on_order(tmp_path):
     again = run(tmp_path / "c", frames)
     pd.testing.assert_frame_equal(first, again)
     np.testing.assert_allclose(first["log_bayes"], second["log_bayes"])
+
+
+def test_the_population_is_gathered_shard_by_shard(tmp_path):
+    """Whole, it is that of all tables together; thinned, it has so many of both kinds, whatever the order of shards."""
+    targets, segments, photometry, _ = tables(np.random.default_rng(10))
+    shards = [tuple(f[f["target_id"].isin(ids)] for f in (targets, segments, photometry))
+              for ids in (targets["target_id"][:2], targets["target_id"][2:])]  # fmt: skip
+    kept = {}
+    for name, parts in {"one": [(targets, segments, photometry)], "two": shards, "turned": shards[::-1]}.items():
+        for most in (20000, 12):
+            fit(parts, tmp_path / name, {**CFG, "population": most})
+            kept[name, most] = read_table(tmp_path / name / "population.parquet")
+    pd.testing.assert_frame_equal(kept["one", 20000], kept["two", 20000])
+    for frame in (kept["one", 12], kept["two", 12], kept["turned", 12]):
+        assert frame["kind"].value_counts().to_dict() == {"arc": 12, "member": 12}
+        # five arcs a target: those of three targets, the last of them not whole
+        assert frame[frame["kind"] == "arc"]["target_id"].nunique() == 3
+    assert set(kept["one", 12]["target_id"]) == set(kept["turned", 12]["target_id"])
 
 
 def test_a_band_that_is_missing_is_bridged(tmp_path):

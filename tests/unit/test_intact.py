@@ -1,9 +1,13 @@
 """Changed inputs are set aside, stale locks go, errors of the machine are told from those of a target."""
 
 import errno
+import logging
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +15,8 @@ from places import ROOT
 from tandemlens.base.atomic import sha256
 from tandemlens.base.errors import DataError, InputError, of_the_machine
 from tandemlens.base.intact import intact_inputs
-from tandemlens.base.sidecar import job_facts, write_sidecar
+from tandemlens.base.job import job
+from tandemlens.base.sidecar import job_facts, read_sidecar, write_sidecar
 from tandemlens.base.stage import run_targets
 
 
@@ -54,6 +59,43 @@ def test_a_folder_goes_as_a_whole_and_all_are_named(tmp_path):
         intact_inputs([str(weights.parent), str(other)])
     assert not weights.parent.exists()
     assert (tmp_path / "model.damaged/model.json").exists()
+
+
+class Given(dict):
+    """Inputs as Snakemake gives them: all in turn, and some by a name."""
+
+    def __iter__(self):
+        return (path for paths in self.values() for path in paths)
+
+
+@pytest.fixture
+def logger():
+    """The logger of the library, which a job sets up for itself, as it was before."""
+    log = logging.getLogger("tandemlens")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    for handler in log.handlers:
+        handler.close()
+    log.handlers[:], log.level, log.propagate = before
+
+
+@pytest.mark.usefixtures("logger")
+def test_of_some_inputs_only_those_that_are_opened_are_told(tmp_path):
+    """A stage that opens one shard of many neither hashes the others nor says that it is made of them."""
+    one, two, rest = (str(product(tmp_path / name)) for name in ("one.h5", "two.h5", "rest.parquet"))
+    Path(two).write_text("damaged, and never looked at")
+    given = Given({"stacks": [one, two], "rest": [rest]})
+    out, log = str(tmp_path / "out.html"), [str(tmp_path / "log")]
+    parts = {"input": given, "output": [out], "params": {}, "wildcards": {}, "resources": {}}
+    with job(SimpleNamespace(rule="page", log=log, **parts), ["stacks"]) as progress:
+        assert set(progress.inputs) == {rest}
+        progress.open([one])
+        with pytest.raises(InputError, match=r"two\.h5: changed since it was made"):
+            progress.open([two])
+        Path(out).write_text("made")
+    assert read_sidecar(out)["inputs"] == {path: sha256(path) for path in (rest, one)}
+    said = (tmp_path / "log").read_text()
+    assert re.search(r"page: done in [\d.]+ s, at most [\d.]+ GiB", said)
 
 
 @pytest.mark.parametrize("sidecar", ["", "{", "[]", '{"no": "digest"}'])

@@ -13,9 +13,9 @@ from tandemlens.heads.declaration import read_declaration
 
 TEXT = {path.stem: path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk")}
 RULES = {
-    match[1]: match[2]
+    match[2]: match[3]
     for text in TEXT.values()
-    for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    for match in re.finditer(r"^( *)rule (\w+):\n(.*?)(?=^\1?\S|\Z)", text, re.MULTILINE | re.DOTALL)
 }
 PROFILES = {name: yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm")}
 SCRIPTS = ROOT / "workflow/scripts"

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import Table
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -108,6 +110,47 @@ def test_groups_chain_and_do_not_care_about_order():
 def test_groups_close_over_the_wrap_and_the_pole():
     assert len(set(field_groups(np.array([359.9, 0.1]), np.zeros(2), np.array(["a", "b"]), 30))) == 1
     assert len(set(field_groups(np.array([0.0, 180.0]), np.array([89.9, 89.9]), np.array(["a", "b"]), 30))) == 1
+
+
+def crowd(n, side, seed):
+    """Places in a square around the equator, deg, without edges in right ascension that matter."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(20, 20 + side, n), rng.uniform(-side / 2, side / 2, n)
+
+
+def test_groups_of_a_crowd_end():
+    """At 36 clusters a square degree, a million on the sky, chains of 30 arcmin would join nearly all."""
+    ra, dec = crowd(3600, 10, 1)
+    sizes = np.unique(field_groups(ra, dec, np.arange(3600), 30), return_counts=True)[1]
+    assert sizes.max() < 150
+    assert len(sizes) > 300
+    # what shares pixels is one group all the same: every pair within 4 arcmin
+    groups = field_groups(ra, dec, np.arange(3600), 30)
+    i, j, _, _ = search_around_sky(*[SkyCoord(ra, dec, unit="deg")] * 2, 4 * u.arcmin)
+    assert (groups[i] == groups[j]).all()
+    assert len(i) > 2 * 3600 * 0.2
+
+
+def test_groups_of_few_are_chains_whatever_else_is_far():
+    """Up to three others within the radius change nothing; twins at one place count once."""
+    ra = np.repeat([10.0, 10.45, 10.9, 11.35, 80.0], 6)
+    groups = field_groups(ra, np.zeros(30), np.arange(30), 30)
+    assert groups.tolist() == [0] * 24 + [24] * 6
+
+
+def test_links_stay_within_cells():
+    ra, dec, names = np.array([10.0, 10.1, 10.2]), np.zeros(3), np.array(["a", "b", "c"])
+    assert field_groups(ra, dec, names, 30, np.array([0, 1, 1])).tolist() == ["a", "b", "b"]
+
+
+def test_targets_more_change_the_rows_of_their_own_shards_alone():
+    ra, dec = crowd(2100, 20, 2)
+    frames = [clean_targets(raw(name=[f"N{k % 97}{k}" for k in range(n)], ra=ra[:n], dec=dec[:n]), 30, 16)
+              for n in (2000, 2100)]  # fmt: skip
+    old, new = map(shard_digests, frames)
+    touched = set(frames[1]["shard"][2000:])
+    assert {shard for shard in new if new[shard] != old.get(shard)} == touched
+    assert len(touched) < len(new)
 
 
 def test_shards_are_stable_under_adding_targets():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -228,10 +229,16 @@ def test_a_product_of_other_inputs_than_are_there_is_named(run):
     assert all("made from another results/sky/search/hp8_00001/scores.parquet" in line for line in found)
 
 
+def test_models_that_are_kept_may_be_of_other_inputs(run):
+    make("score", [f"{ROAD}/hp8_00001/scores.parquet"], [f"{ROAD}/hp8_00001/cutouts.h5"], "anew")
+    told = {line.split(":")[0] for line in verify_run(replace(PLACES, refit=False))[1]}
+    assert told == {"results/catalogue/candidates.parquet", "results/catalogue/candidates.csv"}
+
+
 def test_only_the_trail_of_a_row_is_checked_where_it_is_asked(run):
     flip("cache/b.fits")
     own, _ = row_lineage(find_row(PLACES, "a"), PLACES)
-    assert verify_lineage(own) == (12, [])
+    assert verify_lineage(own, PLACES) == (12, [])
 
 
 @pytest.mark.parametrize("table", ["results/catalogue/candidates.parquet", f"{ROAD}/hp8_00001/fetch.parquet"])

@@ -12,3 +12,5 @@ def test_a_large_shard_is_given_more_time(tmp_path):
     needs = re.findall(r"^rule render:\n.*?input: results/mock/(\w+)/.*?runtime=(\d+)", said, re.MULTILINE | re.DOTALL)
     # 5 min and 4 s a system: all 120 lie in one cell of the sky, and in training there are two
     assert dict(needs) == {"search": "13", "train": "5"}
+    # a head that learns from the training sample asks for the memory of that alone
+    assert re.search(r"^rule fit_classic:\n.*?mem_mb=2004,", said, re.MULTILINE | re.DOTALL)

@@ -138,6 +138,20 @@ def test_adding_a_target_to_a_cell_reruns_that_shard(tree):
     assert tree.stale() == jobs(*ROAD, shards=1, more=LIST)
 
 
+def test_models_that_are_kept_are_not_fitted_anew(tree):
+    """A target more reruns its shard and what is made of the whole run, not the scores of the other shards."""
+    tree.configure(refit=False)
+    assert tree.stale() == {}
+    tree.append("targets.csv", "D,120.9,-20.3,0.3,20\n")
+    whole = {"simulation": 1, "expect": 1, "coverage": 1, "cards": 1, **RANKED}
+    scores = ("score_colour", "score_classic", "score_fused")
+    assert tree.stale() == jobs(*ROAD, *scores, shards=1, more=whole)
+    tree.edit("targets.csv", "D,120.9,-20.3,0.3,20\n", "")
+    (tree.folder / "results/models/classic").rename(tree.folder / "elsewhere")
+    assert tree.attempt("--dry-run").returncode
+    assert "refit is false, and results/models/classic does not exist; run once with refit true" in tree.said
+
+
 def test_a_line_of_a_class_reruns_its_sample_and_what_learns_from_it(tree):
     settings = yaml.safe_load((tree.folder / "small.yaml").read_text())
     settings["samples"]["train"]["simulate"]["members"] = {"count": 5}

@@ -45,8 +45,8 @@ rule ablation:
         "../../envs/learn.yaml"
     threads: 2
     resources:
-        mem_mb=memory(1000, 0.02),
-        runtime=minutes(30, 1),
+        mem_mb=memory(1000, 0.02, "train"),
+        runtime=minutes(30, 1, "train"),
     params:
         code=code("ablation"),
         cfg={

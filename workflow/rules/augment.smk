@@ -1,28 +1,30 @@
-rule generator:
-    input:
-        folds=f"{RESULTS}/training/folds.parquet",
-        systems=per_shard("systems.parquet", "train"),
-        stamps=per_shard("stamps.h5", "train"),
-    output:
-        directory(f"{RESULTS}/models/generator"),
-    log:
-        f"{RESULTS}/logs/generator.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/generator.jsonl"
-    conda:
-        "../../envs/deep.yaml"
-    threads: 2
-    resources:
-        mem_mb=memory(2000, 0.5),
-        runtime=minutes(60, 2.0),
-        gpu=gpus("generator"),
-    params:
-        code=code("generator"),
-        cfg={**SETTINGS["generator"], "seed": SETTINGS["seed"]},
-        # beside the output, which is removed before a job starts once more
-        checkpoint=f"{RESULTS}/training/generator.ckpt",
-    script:
-        "../scripts/generator.py"
+if SETTINGS["refit"]:
+
+    rule generator:
+        input:
+            folds=f"{RESULTS}/training/folds.parquet",
+            systems=per_shard("systems.parquet", "train"),
+            stamps=per_shard("stamps.h5", "train"),
+        output:
+            directory(f"{RESULTS}/models/generator"),
+        log:
+            f"{RESULTS}/logs/generator.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/generator.jsonl"
+        conda:
+            "../../envs/deep.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(2000, 0.5, "train"),
+            runtime=minutes(60, 2.0, "train"),
+            gpu=gpus("generator"),
+        params:
+            code=code("generator"),
+            cfg={**SETTINGS["generator"], "seed": SETTINGS["seed"]},
+            # beside the output, which is removed before a job starts once more
+            checkpoint=f"{RESULTS}/training/generator.ckpt",
+        script:
+            "../scripts/generator.py"
 
 
 rule augment:
@@ -98,8 +100,8 @@ rule generator_checks:
         "../../envs/deep.yaml"
     threads: 2
     resources:
-        mem_mb=memory(2000, 0.5),
-        runtime=minutes(30, 2.0),
+        mem_mb=memory(2000, 0.5, "train"),
+        runtime=minutes(30, 2.0, "train"),
         gpu=gpus("augment"),
     params:
         code=code("generator_checks"),

@@ -189,26 +189,27 @@ def shard_rows(wildcards):
     return SHARDS[wildcards.sample][wildcards.shard].digest
 
 
-def systems(wildcards):
-    """Number of systems that a job looks at: those of its shard, or all of the run."""
+def systems(wildcards, sample=None):
+    """Number of systems that a job looks at: those of its shard, of a sample, or of the run."""
     if hasattr(wildcards, "shard"):
         # a rule of one sample alone is of the training sample
-        sample = getattr(wildcards, "sample", "train")
-        return SHARDS[sample][wildcards.shard].systems
-    return sum(shard.systems for sample in SHARDS.values() for shard in sample.values())
+        name = getattr(wildcards, "sample", "train")
+        return SHARDS[name][wildcards.shard].systems
+    shards = [SHARDS.get(sample, {})] if sample else SHARDS.values()
+    return sum(shard.systems for part in shards for shard in part.values())
 
 
-def memory(megabytes, per_system=0):
+def memory(megabytes, per_system=0, sample=None):
     """Memory of a job, MB, which grows with its systems and with every further try."""
     return lambda wildcards, attempt: attempt * round(
-        megabytes + per_system * systems(wildcards)
+        megabytes + per_system * systems(wildcards, sample)
     )
 
 
-def minutes(base, seconds_per_system=0):
+def minutes(base, seconds_per_system=0, sample=None):
     """Time limit of a job, min, which grows with its systems and with every further try."""
     return lambda wildcards, attempt: attempt * round(
-        base + seconds_per_system * systems(wildcards) / 60
+        base + seconds_per_system * systems(wildcards, sample) / 60
     )
 
 
@@ -370,6 +371,16 @@ def trained_models():
 def fitted_heads():
     """Heads whose models this run makes; those from elsewhere have their cards there."""
     return [h for h in HEADS if LEARNS or not h.trained]
+
+
+#: the models that this run makes: one a head, and that of the fusion
+MODELS = [h.name for h in fitted_heads()] + ["fusion"] * LEARNS
+UNFITTED = [name for name in MODELS if not Path(RESULTS, "models", name).is_dir()]
+if UNFITTED and not SETTINGS["refit"]:
+    raise WorkflowError(
+        f"refit is false, and {RESULTS}/models/{UNFITTED[0]} does not exist; "
+        "run once with refit true"
+    )
 
 
 def model_of(name):

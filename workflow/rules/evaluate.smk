@@ -15,8 +15,8 @@ rule evaluate:
     conda:
         "../../envs/learn.yaml"
     resources:
-        mem_mb=memory(800, 0.01),
-        runtime=minutes(20, 0.05),
+        mem_mb=memory(800, 0.01, "train"),
+        runtime=minutes(20, 0.05, "train"),
     params:
         code=code("evaluate"),
         cfg={"seed": SETTINGS["seed"]},
@@ -55,8 +55,8 @@ rule evaluation_page:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(1000, 0.01),
-        runtime=minutes(20, 0.05),
+        mem_mb=memory(1000, 0.01, "train"),
+        runtime=minutes(20, 0.05, "train"),
     params:
         code=code("evaluation_page"),
         cfg={

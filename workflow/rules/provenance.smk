@@ -1,5 +1,3 @@
-#: the models that this run makes: one a head, and that of the fusion
-MODELS = [h.name for h in fitted_heads()] + ["fusion"] * LEARNS
 CARDS = f"{RESULTS}/report/cards"
 
 

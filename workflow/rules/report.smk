@@ -48,8 +48,8 @@ rule catalogue:
     conda:
         "../../envs/sky.yaml"
     resources:
-        mem_mb=memory(1000, 0.01),
-        runtime=minutes(20, 0.05),
+        mem_mb=memory(1000, 0.003),
+        runtime=minutes(20, 0.003),
     params:
         code=code("catalogue"),
         cfg=catalogue_settings(),

@@ -75,7 +75,11 @@ rule expect:
         "../../envs/sky.yaml"
     resources:
         mem_mb=memory(1000, 0.005),
-        runtime=minutes(10, 2),
+        runtime=minutes(
+            # half a second for each cluster behind, whatever the number of targets
+            10
+            + SETTINGS["expect"]["lenses"] * SETTINGS["expect"]["draws"] / 120
+        ),
     params:
         code=code("expect"),
         rows={name: shard.digest for name, shard in SHARDS["search"].items()},

@@ -11,8 +11,8 @@ rule folds:
     conda:
         "../../envs/learn.yaml"
     resources:
-        mem_mb=memory(700, 0.005),
-        runtime=minutes(10, 0.01),
+        mem_mb=memory(700, 0.005, "train"),
+        runtime=minutes(10, 0.01, "train"),
     params:
         code=code("folds"),
         cfg={

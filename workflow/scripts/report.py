@@ -3,7 +3,8 @@
 from tandemlens.base.job import job
 from tandemlens.catalogue.page import write_page
 
-with job(snakemake) as progress:
-    write_page(
-        dict(snakemake.input.items()), snakemake.output.page, snakemake.output.data, snakemake.params.cfg, progress
-    )
+PRODUCTS = ("matched", "images", "segments", "photometry")
+
+with job(snakemake, [*PRODUCTS, *(f"known_{name}" for name in PRODUCTS)]) as progress:
+    made = snakemake.output
+    write_page(dict(snakemake.input.items()), made.page, made.data, snakemake.params.cfg, progress, progress.open)

@@ -66,7 +66,8 @@
     const parts = [];
     for (let k = first; k < last; k += 1) parts.push(line(k, grades));
     space.replaceChildren(...parts);
-    count.textContent = `${shown.length} of ${TL.data.columns.rank.length} targets`;
+    const listed = TL.data.columns.rank.length;
+    count.textContent = `${shown.length} of ${listed} targets${TL.data.run.targets > listed ? `, the best of ${TL.data.run.targets}` : ""}`;
     if (shown.length) box.setAttribute("aria-activedescendant", `row-${selected}`);
     else box.removeAttribute("aria-activedescendant");
   }

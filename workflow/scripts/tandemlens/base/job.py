@@ -2,11 +2,12 @@
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,13 +24,16 @@ _PROGRESS_SECONDS = 10.0
 
 
 @contextmanager
-def job(snakemake: Any) -> Iterator["_Progress"]:
+def job(snakemake: Any, some_of: Sequence[str] = ()) -> Iterator["_Progress"]:
     """Run a stage: log to the job's log file, say errors in one sentence, write sidecars at the end.
 
     Parameters
     ----------
     snakemake : snakemake.script.Snakemake
         The object that Snakemake gives to scripts.
+    some_of : sequence of str
+        Names of inputs of which the stage opens a few among many, and says which by ``progress.open``; the others are
+        neither hashed nor told by the sidecars.
 
     Yields
     ------
@@ -42,7 +46,8 @@ def job(snakemake: Any) -> Iterator["_Progress"]:
     progress = _Progress(snakemake.rule)
     use_scratch(tempfile.gettempdir() if snakemake.resources.get("scratch") else None)
     try:
-        progress.inputs = intact_inputs(snakemake.input)
+        among = {path for name in some_of for path in snakemake.input.get(name)}
+        progress.inputs = intact_inputs(path for path in snakemake.input if path not in among)
         yield progress
         _write_sidecars(snakemake, started, {**progress.inputs, **progress.read})
     except Exception as error:
@@ -53,7 +58,7 @@ def job(snakemake: Any) -> Iterator["_Progress"]:
         said = str(error) if known else f"{type(error).__name__}: {error}"
         said += "; nothing was recorded of it, so run the same command again once it is mended" * of_the_machine(error)
         sys.exit(redact(f"tandemlens {snakemake.rule}: {said}{where}"))
-    log.info("%s: done in %.1f s", snakemake.rule, time.time() - started)
+    log.info("%s: done in %.1f s%s", snakemake.rule, time.time() - started, _most_memory())
 
 
 def _start_log(path: str, rule: str) -> None:
@@ -64,6 +69,19 @@ def _start_log(path: str, rule: str) -> None:
     handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.info("%s: start", rule)
+
+
+def _most_memory() -> str:
+    """The most memory that the process has held, in words; nothing where the kernel does not say.
+
+    getrusage would count what the process held that started this one.
+    """
+    try:
+        with open("/proc/self/status", encoding="utf-8") as handle:
+            found = re.search(r"VmHWM:\s+(\d+) kB", handle.read())
+    except OSError:
+        return ""
+    return f", at most {int(found[1]) / 2**20:.2f} GiB" if found else ""
 
 
 class _Progress:
@@ -78,6 +96,10 @@ class _Progress:
         self._started = self._last = time.monotonic()
         self.inputs: dict[str, str] = {}
         self.read: dict[str, str] = {}
+
+    def open(self, paths: Iterable[str]) -> None:
+        """Check inputs before they are opened, and have the sidecars tell them."""
+        self.read |= intact_inputs(path for path in paths if path not in self.read)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()

@@ -36,10 +36,13 @@ class Places:
     Parameters
     ----------
     results, cache : str
+    refit : bool
+        False where models are kept that were fitted to what has changed since.
     """
 
     results: str
     cache: str
+    refit: bool = True
 
     @property
     def catalogue(self) -> str:

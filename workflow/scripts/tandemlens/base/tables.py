@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.util import hash_array
 
 from tandemlens.base.atomic import atomic_path
 from tandemlens.base.columns.registry import Column
@@ -21,6 +22,8 @@ _ARROW = {
     "bool": pa.bool_(),
     "str": pa.string(),
 }
+#: rows that are written at a time, a row group of the file
+_ROWS = 200_000
 
 
 def write_table(
@@ -52,17 +55,22 @@ def write_table(
         )
     for column in columns:
         _check_range(path, frame[column.name], column)
-    arrays, fields = [], []
-    for column in columns:
-        kind = _ARROW[column.dtype]
-        text = column.dtype == "str"
-        values = frame[column.name].to_numpy(dtype=object if text else column.dtype)
-        arrays.append(pa.array(values, type=kind, from_pandas=text))
-        facts = {"unit": column.unit, "description": column.description, "ucd": column.ucd}
-        fields.append(pa.field(column.name, kind, metadata=facts))
-    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=meta or {}))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    fields = [
+        pa.field(c.name, _ARROW[c.dtype], metadata={"unit": c.unit, "description": c.description, "ucd": c.ucd})
+        for c in columns
+    ]
+    schema = pa.schema(fields, metadata=meta or {})
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, max(len(frame), 1), _ROWS):
+            part = frame.iloc[start : start + _ROWS]
+            arrays = [_array(part[column.name], column) for column in columns]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _array(values: pd.Series, column: Column) -> pa.Array:
+    text = column.dtype == "str"
+    values = values.to_numpy(dtype=object if text else column.dtype)
+    return pa.array(values, type=_ARROW[column.dtype], from_pandas=text)
 
 
 def read_table(
@@ -83,6 +91,30 @@ def read_table(
     pandas.DataFrame
     """
     return pq.read_table(path, columns=columns, filters=filters).to_pandas()
+
+
+def thinned(frame: pd.DataFrame, most: int, kind: Any = None) -> pd.DataFrame:
+    """At most so many rows, those of targets whose names have the smallest digests.
+
+    Which rows are kept depends neither on their order nor, for most of them, on targets that come later, so that a
+    table can be gathered part by part.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Column target_id.
+    most : int
+    kind : (n,) array, optional
+        As many of every value of it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the order of `frame`.
+    """
+    digest = pd.Series(hash_array(frame["target_id"].to_numpy(object)))
+    place = digest.groupby(np.zeros(len(frame)) if kind is None else np.asarray(kind)).rank(method="first")
+    return frame[(place <= most).to_numpy()]
 
 
 def read_columns(path: str | Path) -> list[Column]:

@@ -1,12 +1,16 @@
 """The candidate catalogue: every row of the target list once, ranked, with what happened to it."""
 
 import logging
+from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tandemlens.base.columns.candidates import FROM_FEATURES, LISTED, columns
+from tandemlens.base.columns import features, measure
+from tandemlens.base.columns.candidates import FROM_FEATURES, LISTED, PIXELS, columns
 from tandemlens.base.columns.crossmatch import SERVICES
+from tandemlens.base.columns.registry import expand
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
 from tandemlens.base.tables import read_columns, read_table
@@ -23,6 +27,9 @@ from tandemlens.survey.targets import clean_targets
 
 log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
+#: shards whose tables are in memory at a time
+_SHARDS = 64
+_FROM_MEASURE = ("ebv", "ebv_source", "fwhm")
 
 
 def build_catalogue(given, digests, cfg, code, outputs, progress):
@@ -53,36 +60,29 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
         If a target were lost or doubled.
     """
     targets = read_table(given["targets"])
-    tables = {name: _concat(given[name]) for name in ("fetch", *_STAGES)}
-    progress(1, 4)
-    frame = targets.drop(columns=["ebv"]).merge(_road(targets, tables), on="target_id", how="left")
-    for head in cfg["heads"]:
-        table = _concat(given[head])
-        frame = frame.merge(_take(table, [c for c in table if c != "target_id"]), on="target_id", how="left")
-    frame = frame.merge(_take(tables["features"], FROM_FEATURES), on="target_id", how="left")
-    frame = frame.merge(_take(tables["measure"], ("ebv", "ebv_source", "fwhm")), on="target_id", how="left")
-    frame = frame.merge(_pixel_columns(tables, cfg["bands"]), on="target_id", how="left")
-    frame = frame.merge(_tandem_columns(targets, cfg["tandems"], given["tandems"]), on="target_id", how="left")
-    progress(2, 4)
     known = cfg["crossmatch"]
     catalogues = dict(zip(known["catalogues"], given["catalogues"], strict=True))
     answers = {service: _concat(given[service]) for service in SERVICES if known[service]}
     found = crossmatch(targets, known, given["lenscat"], catalogues, answers)
-    frame = frame.merge(found, on="target_id", how="left")
-    progress(3, 4)
+    elsewhere = found.merge(_tandem_columns(targets, cfg["tandems"], given["tandems"]), on="target_id", how="left")
+    shown = {head: read_columns(given[head][0]) for head in cfg["heads"]}
+    frame = _gathered(targets, elsewhere.set_index("target_id"), given, shown, cfg["bands"], progress)
     models = {head: model_id(folder) for head, folder in zip(cfg["heads"], given["models"], strict=True)}
     run = run_id([digests[path] for path in _files(given)], models.values(), code, cfg)
     frame = frame.assign(survey=cfg["survey"], run_id=run, models=" ".join(f"{h}:{m}" for h, m in models.items()))
-    frame = frame.fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
     fusion = Fusion.load(given["models"][cfg["heads"].index("fused")]) if "fused" in cfg["heads"] else None
     if "fused" in cfg["heads"]:
         frame = _listed(frame, fusion, cfg["fdr"])
     if given["grades"]:
         frame = graded_columns(frame, given["grades"])
     ranking = "color_evidence" if fusion is None else "fused"
-    frame = _rank(frame, ranking)
     if len(frame) != len(targets) or frame["target_id"].duplicated().any():
         raise InputError(f"the catalogue has {len(frame)} rows for {len(targets)} targets; a stage doubled or lost one")
+    wanted = columns(shown, cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
+    order = _order(frame, ranking)
+    # column by column, so that the table is never there twice
+    ranked = {c.name: frame.pop(c.name).take(order).array for c in wanted if c.name != "rank"}
+    frame = pd.DataFrame({"rank": np.arange(1, len(order) + 1), **ranked}, copy=False)
     meta = {"ranking": ranking, "survey": cfg["survey"], "frame": "ICRS", "run_id": run}
     if fusion is not None:
         meta |= {
@@ -90,10 +90,46 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
             "prevalence_by": fusion.prevalence_by,
             "fdr": f"{cfg['fdr']:g}",
         }
-    shown = {head: read_columns(given[head][0]) for head in cfg["heads"]}
-    wanted = columns(shown, cfg["bands"], bool(given["lenscat"]), catalogues, answers, bool(given["grades"]))
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
-    progress(4, 4)
+
+
+def _gathered(targets, elsewhere, given, shown, bands, progress):
+    """Rows of all targets with what is measured of them, read some shards at a time; in no order."""
+    names = ("fetch", *_STAGES, *shown)
+    paths = {Path(files[1]).parent.name: files for files in zip(*(given[name] for name in names), strict=True)}
+    # floats and text where a value may be missing, so that the parts agree
+    kinds = {c.name: {"str": "str"}.get(c.dtype, "float64") for c in _measured_columns(shown, bands)}
+    shards, gathered = sorted(targets["shard"].unique()), defaultdict(list)
+    for start in range(0, len(shards), _SHARDS):
+        some = shards[start : start + _SHARDS]
+        files = [paths[shard] for shard in some if shard in paths]
+        tables = {name: _concat([row[k] for row in files]) for k, name in enumerate(names)}
+        rows = targets[targets["shard"].isin(some)]
+        part = _some_rows(rows, tables, shown, bands).join(elsewhere, on="target_id")
+        part = part.astype(kinds).fillna({"ebv_source": "none", "ebv": 0.0, "n_tandems": 0})
+        for name in part:
+            gathered[name].append(part[name])
+        progress(start + len(some), len(shards))
+    parts = {name: pd.concat(gathered.pop(name), ignore_index=True) for name in list(gathered)}
+    return pd.DataFrame(parts, copy=False)
+
+
+def _measured_columns(shown, bands):
+    """Columns of what stages and heads say of a target, which may be missing."""
+    of_heads = [c for own in shown.values() for c in own[1:]]
+    of_features = [c for c in features.COLUMNS if c.name in FROM_FEATURES]
+    of_measure = [c for c in measure.COLUMNS if c.name in _FROM_MEASURE]
+    return [*of_heads, *of_features, *of_measure, *expand(PIXELS, bands)]
+
+
+def _some_rows(targets, tables, shown, bands):
+    """Targets with the rows of all tables; those that are in no shard have none."""
+    frame = targets.drop(columns=["ebv", "status", "reason"]).merge(_road(targets, tables), on="target_id", how="left")
+    for head, own in shown.items():
+        frame = frame.merge(_take(tables[head], [c.name for c in own[1:]]), on="target_id", how="left")
+    frame = frame.merge(_take(tables["features"], FROM_FEATURES), on="target_id", how="left")
+    frame = frame.merge(_take(tables["measure"], _FROM_MEASURE), on="target_id", how="left")
+    return frame.merge(_pixel_columns(tables, bands), on="target_id", how="left")
 
 
 def _files(given):
@@ -153,9 +189,7 @@ def _road(targets, tables):
             continue
         rows[target_id] = _outcome(target_id, fetched, left)
     empty = {"release": "", "bands": ""}
-    return pd.DataFrame([{"target_id": t, **row, **facts.get(t, empty)} for t, row in rows.items()]).rename(
-        columns={"status": "status_road", "reason": "reason_road"}
-    )
+    return pd.DataFrame([{"target_id": t, **row, **facts.get(t, empty)} for t, row in rows.items()])
 
 
 def _outcome(target_id, fetched, left):
@@ -216,14 +250,10 @@ def _tandem_columns(targets, cfg, background_path):
     ).reset_index()
 
 
-def _rank(frame, by):
-    """Targets with a score, the best first, then the others by how far they came, then in the order of the list."""
-    frame = frame.drop(columns=["status", "reason"]).rename(columns={"status_road": "status", "reason_road": "reason"})
+def _order(frame, by):
+    """Places of the rows: with a score, the best first, then by how far they came, then in the order of the list."""
     # fused knows what it means that a target has no segments
-    order = {SCORED: 0, NO_SEGMENTS: 0 if by == "fused" else 1}
-    frame["_class"] = frame["status"].map(order).fillna(2)
-    value = frame[by].astype(float)
-    frame["_value"] = -value.where(np.isfinite(value), -np.inf)
-    frame = frame.sort_values(["_class", "_value", "source_row"], kind="stable")
-    frame["rank"] = np.arange(1, len(frame) + 1)
-    return frame.drop(columns=["_class", "_value"])
+    last = {SCORED: 0, NO_SEGMENTS: 0 if by == "fused" else 1}
+    far = frame["status"].map(last).fillna(2)
+    value = frame[by].to_numpy(float)
+    return np.lexsort([frame["source_row"], -np.where(np.isfinite(value), value, -np.inf), far])

@@ -26,6 +26,8 @@ _FPRS, _FPR = (0.1, 0.03, 0.01, 0.001), 0.1
 _MISSED, _LEAST = 4, 5
 _NAMES = {"theta_e_fwhm": "Einstein radius over seeing", "snr_brightest": "S/N of the brightest arc"}
 _NAMES |= {"mag_brightest": "magnitude of the brightest arc", "fwhm": "seeing (arcsec)"}
+#: what the card of a sample says of its bands; which files were read is long
+_OF_BANDS = ["target_id", "band", "status", "release", "psf_fwhm", "psf_source", "coverage"]
 _USE = {
     "search": "The targets that the run ranks.",
     "train": "What the heads learn from; never ranked.",
@@ -84,7 +86,7 @@ def write_data_cards(samples, targets, fetched, systems, template_path, out_path
     template = _template(template_path)
     for name, list_path, tables, painted, path in zip(samples, targets, fetched, systems, out_paths, strict=True):
         own, frame = cfg["samples"][name], read_table(list_path)
-        bands = _concat(tables)
+        bands = _concat(tables, _OF_BANDS)
         facts = {key: cfg[key] for key in ("survey", "bands", "licence")} | own
         facts |= {"name": name, "n": len(frame), "groups": frame["group_id"].nunique(), "shards": len(tables)}
         facts |= {"use": _USE.get(name, f"What {name.removesuffix('_canvas')} is painted on."), "cosmos": False}

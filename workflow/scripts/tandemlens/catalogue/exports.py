@@ -10,15 +10,13 @@ import re
 from xml.sax.saxutils import escape
 
 import numpy as np
-from astropy.io import fits
 from astropy.io.votable.tree import CooSys, Field, Info, Resource, TableElement, VOTableFile
 
-from tandemlens.base.atomic import atomic_path, write_text
+from tandemlens.base.atomic import atomic_path
 from tandemlens.base.status import SCORED
 from tandemlens.base.tables import write_table
+from tandemlens.catalogue.fits_table import write_fits
 
-#: text columns of FITS that would be larger than this as fixed fields are stored at their true lengths, byte
-_WIDE = 1 << 28
 #: what XML forbids, and the carriage return, which its readers turn into a line feed
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 #: rows of a VOTable that are in memory as text at a time
@@ -42,7 +40,7 @@ def write_exports(frame, columns, meta, outputs):
     """
     writers = {
         "parquet": write_table,
-        "fits": _write_fits,
+        "fits": write_fits,
         "votable": _write_votable,
         "csv": _write_csv,
         "regions": _write_regions,
@@ -54,35 +52,6 @@ def write_exports(frame, columns, meta, outputs):
 def _write_csv(path, frame, columns, meta):
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, columns=[c.name for c in columns])
-
-
-def _write_fits(path, frame, columns, meta):
-    with atomic_path(path) as temporary:
-        hdu = fits.BinTableHDU.from_columns([_fits_column(frame[c.name], c) for c in columns], name="CANDIDATES")
-        hdu.header["LONGSTRN"] = ("OGIP 1.0", "texts may go on in CONTINUE cards")
-        for number, column in enumerate(columns, 1):
-            hdu.header[f"TCOMM{number}"] = _ascii(column.description)
-            if column.ucd:
-                hdu.header[f"TUCD{number}"] = column.ucd
-        for key, value in meta.items():
-            hdu.header[f"HIERARCH {key.upper()}"] = _ascii(value)
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
-        # writing changes the header where text has its true lengths, so that the checksum comes last
-        with fits.open(temporary, mode="update") as hdus:
-            # astropy's own comment holds the hour of writing, which would make equal runs differ
-            hdus[1].add_checksum(when="HDU checksum")
-
-
-def _fits_column(values, column):
-    if column.dtype != "str":
-        form = {"float64": "D", "float32": "E", "int64": "K", "int32": "J", "bool": "L"}[column.dtype]
-        return fits.Column(column.name, form, column.unit or None, array=values.to_numpy(dtype=column.dtype))
-    cells = [_ascii(value) for value in _text(values)]
-    # FITS has no strings of length zero
-    width = max(map(len, cells), default=0) or 1
-    if width * len(cells) > _WIDE:
-        return fits.Column(column.name, "PA()", array=np.array(cells, dtype=object))
-    return fits.Column(column.name, f"{width}A", array=np.array(cells, dtype=f"S{width}"))
 
 
 def _write_votable(path, frame, columns, meta):
@@ -132,26 +101,20 @@ def _xml_cells(values, dtype):
 
 def _write_regions(path, frame, columns, meta):
     """Circles around all rows with a place; those on the list of candidates bold, those without a score dashed."""
-    lines = ["# Region file format: DS9", 'global color=green font="helvetica 10 normal"', "icrs"]
-    placed = frame[frame["ra"].notna() & frame["dec"].notna()]
+    columns = ["rank", "target_id", "ra", "dec", "status"]
+    placed = frame.loc[frame["ra"].notna() & frame["dec"].notna(), [*columns, *{"listed"} & set(frame)]]
     listed = placed["listed"] if "listed" in placed else np.zeros(len(placed), bool)
-    rows = zip(placed["rank"], placed["target_id"], placed["ra"], placed["dec"], placed["status"], listed, strict=True)
-    for rank, target_id, ra, dec, status, on_list in rows:
-        style = " color=red width=2" if on_list else "" if status == SCORED else " color=cyan dash=1"
-        lines.append(f'circle({ra!r},{dec!r},{_CIRCLE}") # text={{{rank} {target_id}}}{style} tag={{{status}}}')
-    write_text(path, "\n".join(lines) + "\n")
+    rows = zip(*(placed[name] for name in columns), listed, strict=True)
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write('# Region file format: DS9\nglobal color=green font="helvetica 10 normal"\nicrs\n')
+        for rank, target_id, ra, dec, status, on_list in rows:
+            style = " color=red width=2" if on_list else "" if status == SCORED else " color=cyan dash=1"
+            handle.write(f'circle({ra!r},{dec!r},{_CIRCLE}") # text={{{rank} {target_id}}}{style} tag={{{status}}}\n')
 
 
 def _text(values):
     """Cells of a text column; an empty one where there is none."""
     return values.astype(object).where(values.notna(), "").tolist()
-
-
-def _ascii(text):
-    """Printable ASCII, from which ``.encode().decode("unicode_escape")`` makes the text again."""
-    escaped = str(text).encode("unicode_escape").decode()
-    # blanks at the end of a cell mean nothing in FITS
-    return f"{escaped[:-1]}\\x20" if escaped.endswith(" ") else escaped
 
 
 def _escaped(match):

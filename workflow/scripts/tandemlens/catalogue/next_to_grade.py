@@ -8,6 +8,7 @@ target about which heads disagree in vain, far below all candidates, teaches not
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from scipy.special import entr
 from scipy.stats import rankdata
 
@@ -29,8 +30,9 @@ def write_next(catalogue_path, heads, enough, out_path):
     out_path : str
         next_to_grade.parquet.
     """
-    candidates = read_table(catalogue_path)
     signs = {column: -1.0 if kind == "pvalue" else 1.0 for column, kind in heads.values()}
+    wanted = {"target_id", "probability", "n_votes", *signs}
+    candidates = read_table(catalogue_path, [n for n in pq.read_schema(catalogue_path).names if n in wanted])
     scores = candidates[list(signs)] * pd.Series(signs)
     absent = pd.Series(np.nan, candidates.index)
     votes = candidates.get("n_votes", absent).fillna(0).astype(int)

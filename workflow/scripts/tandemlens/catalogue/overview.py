@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from astropy import units as u
 from astropy_healpix import HEALPix
 from mocpy import MOC
@@ -40,7 +41,8 @@ def write_figures(paths, cfg):
         ``heads``, head -> columns of its table of scores; ``stems``, figure -> path without suffix; ``examples``,
         ``stamp_arcsec`` and ``pixel_scale``.
     """
-    catalogue = read_table(paths["catalogue"])
+    shown = {c.name for c in SKY} | {names[0] for names in cfg["heads"].values() if names}
+    catalogue = read_table(paths["catalogue"], [n for n in pq.read_schema(paths["catalogue"]).names if n in shown])
     made = {"sky": _sky(catalogue, paths)}
     test = held = None
     if "held_out" in paths:

@@ -1,7 +1,7 @@
-"""The inspection page: an overview, every target of the catalogue in a list, candidates with pictures, grading.
+"""The inspection page: an overview, the best targets of the catalogue in a list, candidates with pictures, grading.
 
 The page is static. ``index.html`` holds the overview; the folder beside it holds its scripts and, as scripts, its
-data: ``rows.js`` what is listed of every target, ``rows/<n>.js`` whole rows of the catalogue, ``pictures/<n>.js``
+data: ``rows.js`` what is listed of these targets, ``rows/<n>.js`` whole rows of the catalogue, ``pictures/<n>.js``
 pictures of a few candidates, ``thumbs/<n>.jpg`` their small pictures. All but the first are read when looked at.
 """
 
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
@@ -47,7 +48,7 @@ _GROUPS = (
 )
 
 
-def write_page(paths, out_path, data_dir, cfg, progress):
+def write_page(paths, out_path, data_dir, cfg, progress, opened=lambda paths: None):
     """Write the page.
 
     Parameters
@@ -64,8 +65,10 @@ def write_page(paths, out_path, data_dir, cfg, progress):
         table of scores, the one to list first), ``bands``, ``wavelength``, ``width``, ``filter``,
         ``figures`` (names), ``links`` (further pages), ``benchmarks`` (folder).
     progress : callable
+    opened : callable
+        Is told the products of a shard before they are opened.
     """
-    catalogue, meta = read_table(paths["catalogue"]), read_meta(paths["catalogue"])
+    catalogue, meta = _best(paths["catalogue"], max(cfg["rows"], cfg["candidates"])), read_meta(paths["catalogue"])
     data_dir = Path(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
     for path in map(Path, paths["scripts"]):
@@ -73,14 +76,15 @@ def write_page(paths, out_path, data_dir, cfg, progress):
     wanted = catalogue[catalogue["status"].isin((SCORED, NO_SEGMENTS))].head(cfg["candidates"])
     bands = Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
     draw = partial(system_pictures, sequence_path=paths["sequence"], bands=bands, cfg=cfg)
+    drawn = partial(_drawn, draw=draw, opened=opened)
     shards = _by_shard(paths, "")
     sheets = _Sheets(data_dir)
     for shard, part in wanted.groupby("shard", sort=True):
         z = dict(zip(part["target_id"], part["z"], strict=True))
-        for target_id, payload, thumb in _drawn(shards[shard], z, draw):
+        for target_id, payload, thumb in drawn(shards[shard], z):
             sheets.add(target_id, payload, thumb)
             progress(len(sheets.places), len(wanted))
-    cases = _calibration_cases(paths, cfg["grading"], draw, sheets)
+    cases = _calibration_cases(paths, cfg["grading"], drawn, sheets)
     sheets.close()
     facts = _facts(paths["catalogue"], cfg["heads"])
     _write_rows(catalogue, facts, data_dir)
@@ -90,6 +94,7 @@ def write_page(paths, out_path, data_dir, cfg, progress):
         "run_id": catalogue["run_id"].iloc[0]
         if len(catalogue) and "run_id" in catalogue
         else sha256(paths["catalogue"])[:12],
+        "targets": pq.read_metadata(paths["catalogue"]).num_rows,
         "bands": cfg["bands"],
         "heads": list(cfg["heads"]),
         "ranking": meta["ranking"],
@@ -106,6 +111,18 @@ def write_page(paths, out_path, data_dir, cfg, progress):
     listed = _listed(catalogue, facts, cfg["heads"], sheets.places, paths["next"])
     write_script(data_dir, "rows", {"run": run, **listed})
     write_text(out_path, _overview(catalogue, meta, paths, cfg, run))
+
+
+def _best(path, most):
+    """The first rows of the catalogue, read no further than they go."""
+    groups, n = [], 0
+    with pq.ParquetFile(path) as file:
+        for k in range(file.num_row_groups):
+            groups.append(file.read_row_group(k))
+            n += len(groups[-1])
+            if n >= most:
+                break
+    return pa.concat_tables(groups).slice(0, most).to_pandas()
 
 
 class _Sheets:
@@ -149,8 +166,9 @@ def _by_shard(paths, prefix):
     return {Path(four[0]).parent.name: four for four in zip(*products, strict=True)}
 
 
-def _drawn(products, z, draw):
+def _drawn(products, z, draw, opened):
     """Pictures of the systems in `z` that the shard has images of, in the order of `z`."""
+    opened(products)
     matched, images, segments, photometry = products
     only = [("target_id", "in", list(z))]
     frame = read_table(segments, filters=only).merge(read_table(photometry, filters=only), on=["target_id", "label"])
@@ -162,7 +180,7 @@ def _drawn(products, z, draw):
             yield target_id, *draw(reader[places[target_id]], pictures[target_id], mine, z[target_id])
 
 
-def _calibration_cases(paths, cfg, draw, sheets):
+def _calibration_cases(paths, cfg, drawn, sheets):
     """Systems of known answer, half of them tandems as far as there are so many, drawn by the seed.
 
     They are shown among the candidates without saying so; what they are is told by no file of the page.
@@ -173,14 +191,14 @@ def _calibration_cases(paths, cfg, draw, sheets):
         rows += table.to_dict("records")
     rng = np.random.default_rng(cfg["seed"])
     piles = [[row for row in rows if row["label"] == label] for label in (True, False)]
-    drawn = [[pile[k] for k in rng.permutation(len(pile))] for pile in piles]
+    piles = [[pile[k] for k in rng.permutation(len(pile))] for pile in piles]
     shards = {Path(path).parent: four for path, four in zip(paths["known_matched"], _four(paths), strict=True)}
     cases = []
     for number in range(cfg["calibration"]):
-        pile = drawn[number % 2] or drawn[1 - number % 2]
+        pile = piles[number % 2] or piles[1 - number % 2]
         while pile:
             row = pile.pop()
-            found = list(_drawn(shards[row["shard"]], {row["target_id"]: row["z"]}, draw))
+            found = list(drawn(shards[row["shard"]], {row["target_id"]: row["z"]}))
             if found:
                 sheets.add(*found[0])
                 cases.append([row["target_id"], sheets.places[row["target_id"]]])
@@ -231,22 +249,24 @@ def _listed(catalogue, facts, heads, places, next_path):
 
 
 def _overview(catalogue, meta, paths, cfg, run):
-    """The page itself."""
-    counts = catalogue["status"].value_counts()
+    """The page itself, which counts all targets."""
+    every = read_table(paths["catalogue"], columns=[name for name in ("status", "listed") if name in catalogue])
+    counts = every["status"].value_counts()
     metrics = read_table(paths["metrics"]) if paths["metrics"] else None
     return page_template(paths["template"]).render(
         run=run,
-        n=len(catalogue),
+        n=len(every),
+        shown=len(catalogue),
         counts=[(status, int(n), STATUS[status]) for status, n in counts.items()],
         meta=meta,
-        listed=int(catalogue["listed"].sum()) if "listed" in catalogue else 0,
+        listed=int(every["listed"].sum()) if "listed" in every else 0,
         simulated=cfg["release"].lower().startswith("simulated"),
         heads=heads_table(metrics) if metrics is not None and len(metrics) else None,
         no_heads=read_meta(paths["metrics"])["reason"] if paths["metrics"] else "",
         ablation=ablation_rows(paths["ablation"]) if paths["ablation"] else [],
         figures=cfg["figures"],
         links=cfg["links"],
-        timing=timing(cfg["benchmarks"], len(catalogue)),
+        timing=timing(cfg["benchmarks"], len(every)),
         scripts=[name for name in (Path(path).name for path in paths["scripts"]) if name.endswith(".js")],
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

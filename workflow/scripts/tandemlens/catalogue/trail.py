@@ -37,7 +37,7 @@ def places_of(configfile):
         If the settings are refused.
     """
     settings = validate_settings(load_yaml(configfile), load_schema(_SCHEMA))
-    return Places(settings["results"], settings["fetch"]["cache"])
+    return Places(settings["results"], settings["fetch"]["cache"], settings["refit"])
 
 
 def find_row(places, target):

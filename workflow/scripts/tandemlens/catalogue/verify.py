@@ -30,7 +30,7 @@ def verify_run(places):
     """
     if not sidecar_of(places.crate).is_file():
         raise InputError(f"there is no {places.crate} with its sidecar, so the run is not finished; run it to its end")
-    return verify_lineage(trace_back([places.crate], places, siblings=True))
+    return verify_lineage(trace_back([places.crate], places, siblings=True), places)
 
 
 def verify_row(target, places):
@@ -57,20 +57,21 @@ def verify_row(target, places):
     """
     whole = trace_back([places.catalogue], places)
     if Path(places.catalogue).is_file() and digest_of(places.catalogue) != whole.digests.get(places.catalogue):
-        return verify_lineage(whole)
+        return verify_lineage(whole, places)
     row = find_row(places, target)
     try:
-        return verify_lineage(row_lineage(row, places)[0])
+        return verify_lineage(row_lineage(row, places)[0], places)
     except (OSError, ValueError):
-        return verify_lineage(whole)
+        return verify_lineage(whole, places)
 
 
-def verify_lineage(lineage):
+def verify_lineage(lineage, places):
     """Recompute the digests of the files of a lineage.
 
     Parameters
     ----------
     lineage : tandemlens.base.lineage.Lineage
+    places : tandemlens.base.lineage.Places
 
     Returns
     -------
@@ -89,11 +90,17 @@ def verify_lineage(lineage):
             spoiled.add(path)
             faults += _faults(path, facts, files, found, lineage.digests[path])
     for path, facts in lineage.facts.items():
-        for given, digest in (facts or {}).get("inputs", {}).items():
+        if facts is None or (not places.refit and _is_fit(facts["rule"])):
+            continue
+        for given, digest in facts["inputs"].items():
             # what is spoiled is told already; here it is whole, and another than that which the product is made from
             if given in lineage.facts and given not in spoiled and lineage.digests[given] != digest:
                 faults.append(f"{path}: made from another {given}, whose sha256 was {digest}; run again")
     return n, faults
+
+
+def _is_fit(rule):
+    return rule.startswith("fit_") or rule in ("fuse", "pretrain", "generator")
 
 
 def _present(path):

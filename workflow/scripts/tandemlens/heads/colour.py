@@ -10,7 +10,7 @@ from sklearn.covariance import LedoitWolf
 from tandemlens.base.columns.registry import Column, adjacent_pairs, expand
 from tandemlens.base.columns.scores import POPULATION
 from tandemlens.base.stage import target_rng
-from tandemlens.base.tables import read_table, write_table
+from tandemlens.base.tables import read_table, thinned, write_table
 from tandemlens.features.arcs import arc_colours, sequence_at, strongest, well_measured
 from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid, sequence_offset
 from tandemlens.features.sequence import Bands
@@ -74,27 +74,33 @@ _BROAD = 0.6
 _LOG_2PI = np.log(2 * np.pi)
 
 
-def fit(targets, segments, photometry, model_dir, cfg):
+def fit(shards, model_dir, cfg):
     """Gather the colours of unrelated segments, kept by the same rule as those to be scored: the model is this table.
 
     Parameters
     ----------
-    targets, segments, photometry : pandas.DataFrame
-        Tables of all shards.
+    shards : iterable of (targets, segments, photometry)
+        Tables of every shard, pandas.DataFrame; one shard at a time is looked at.
     model_dir : str
         Gets ``population.parquet``.
     cfg : dict
         Section ``colour`` of the settings, and ``bands``.
     """
-    frame = segments.merge(photometry, on=["target_id", "label"]).merge(
-        targets[["target_id", "group_id"]], on="target_id"
-    )
-    frame = frame[frame["kind"].isin(("arc", "member", "other"))].reset_index(drop=True)
-    bands = cfg["bands"]
+    bands, kept = cfg["bands"], None
     columns = expand(POPULATION, bands)
-    keep = well_measured(frame, bands, cfg["min_snr"])
+    for targets, segments, photometry in shards:
+        frame = segments.merge(photometry, on=["target_id", "label"]).merge(
+            targets[["target_id", "group_id"]], on="target_id"
+        )
+        frame = frame[frame["kind"].isin(("arc", "member", "other"))]
+        frame = frame.loc[well_measured(frame, bands, cfg["min_snr"]), [c.name for c in columns]]
+        kept = frame if kept is None else pd.concat([kept, frame], ignore_index=True)
+        # now and then is enough to bound it
+        if len(kept) > 10 * cfg["population"]:
+            kept = thinned(kept, cfg["population"], kept["kind"] == "arc")
+    kept = thinned(kept, cfg["population"], kept["kind"] == "arc")
     Path(model_dir).mkdir(parents=True, exist_ok=True)
-    write_table(Path(model_dir) / "population.parquet", frame.loc[keep, [c.name for c in columns]], columns)
+    write_table(Path(model_dir) / "population.parquet", kept, columns)
 
 
 def score(targets, segments, photometry, features, sequence_path, model_dir, out_path, cfg):

@@ -15,7 +15,7 @@ from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.learn.metrics import completeness, reliability, threshold_at_fpr
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.ranking import ratio
-from tandemlens.learn.resample import group_draws, paired_difference, summarise
+from tandemlens.learn.resample import draws_of, group_draws, paired_difference, summarise
 
 log = logging.getLogger("tandemlens")
 #: regime in which human experts recover lenses (Rojas et al. 2023): S/N of the brightest arc, Einstein radius over FWHM
@@ -320,7 +320,7 @@ def shifted_counts(held_out, seed):
     labels = test["label"].to_numpy()
     calibrated = held_out.loc[held_out["role"] == "calibrate", "label"].mean()
     code, names = pd.factorize(test["group"])
-    counts = group_draws(len(names), _DRAWS, np.random.default_rng(seed))[:, code]
+    counts = group_draws(len(names), _DRAWS, np.random.default_rng(seed))
     rows = []
     for prevalence in (labels.mean(), *PREVALENCES):
 
@@ -330,7 +330,7 @@ def shifted_counts(held_out, seed):
 
         once = np.ones((1, len(labels)))
         total, present = expected("probability", once)[0], len(labels) * prevalence
-        drawn = expected("probability", counts)
+        drawn = np.concatenate([expected("probability", some) for some in draws_of(counts, code)])
         # draws without a tandem, or without anything else, have no such sum
         drawn = drawn[np.isfinite(drawn)]
         low, high = np.quantile(drawn, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])

@@ -34,10 +34,10 @@ def assign_folds(systems, settings, rng):
     """Give every system a role and a fold, both the same for all systems of a group.
 
     Groups are the connected components of all links: an equal value in a column of `LINKS`, or a separation below
-    ``radius_arcmin``. They are dealt to the roles in proportion to ``shares``, and within each role evenly to the
-    folds, such that label, class, survey, class within survey and theta_E (terciles of the positives) are shared out
-    alike, as well as the sizes of groups allow. What is held out is the test; all else that is linked to it is
-    dropped.
+    ``radius_arcmin``, and less in a crowd (`tandemlens.survey.targets.field_groups`). They are dealt to the roles in
+    proportion to ``shares``, and within each role evenly to the folds, such that label, class, survey, class within
+    survey and theta_E (terciles of the positives) are shared out alike, as well as the sizes of groups allow. What is
+    held out is the test; all else that is linked to it is dropped.
 
     Parameters
     ----------
@@ -102,9 +102,8 @@ def link_groups(systems, radius_arcmin):
     (n,) ndarray of str
         Name of the group: the first of its systems in alphabetical order.
     """
-    places, at = np.unique(systems[["ra", "dec"]].to_numpy(float), axis=0, return_inverse=True)
-    # Twins stand at one place: pairs are sought among places, for n twins make n^2 pairs.
-    near = field_groups(*places.T, np.arange(len(places)), radius_arcmin)[at]
+    places = systems["ra"].to_numpy(float), systems["dec"].to_numpy(float)
+    near = field_groups(*places, np.arange(len(systems)), radius_arcmin)
     edges = [(np.arange(len(systems)), near)]
     for link in LINKS:
         if link in systems:

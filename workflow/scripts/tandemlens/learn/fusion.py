@@ -8,15 +8,13 @@ import pandas as pd
 from tandemlens.base.errors import InputError
 from tandemlens.learn.fusers import FUSERS, Fuser, Training, check_training, figures
 from tandemlens.learn.grouped import grouped_folds
-from tandemlens.learn.resample import group_draws
+from tandemlens.learn.resample import draws_of, group_draws
 
 #: what all others must beat
 BASELINE = "equal"
 _N_FOLDS = 5
 _N_DRAWS = 500
 _LEVEL = 0.95
-#: bootstrap samples worked on at a time
-_CHUNK = 25
 
 
 @dataclass(frozen=True)
@@ -138,5 +136,4 @@ def _compare(held_out, labels, groups, rng):
 
 
 def _drawn(fused, labels, counts, code):
-    chunks = [counts[i : i + _CHUNK, code] for i in range(0, len(counts), _CHUNK)]
-    return np.concatenate([figures(fused, labels, chunk) for chunk in chunks])
+    return np.concatenate([figures(fused, labels, chunk) for chunk in draws_of(counts, code)])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
@@ -10,6 +11,7 @@ from tandemlens.base.columns.features import COLUMNS
 from tandemlens.base.columns.registry import expand
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import OK
+from tandemlens.base.tables import read_table, thinned
 
 #: columns of the feature table that are no measurement, or grow with depth whatever is there
 _LEFT_OUT = ("target_id", "status", "reason", "n_segments", "n_arcs")
@@ -85,6 +87,36 @@ def placed(features, targets):
         Adds ra, dec (deg), group_id and canvas.
     """
     return features.merge(targets[_PLACE], on="target_id", validate="one_to_one")
+
+
+def gather(features, targets, most, always=()):
+    """Placed features of the targets of all shards, or of some of them.
+
+    Parameters
+    ----------
+    features, targets : list of str
+        features.parquet and targets.parquet of every shard.
+    most : int
+        Of more rows than this, those of some targets are kept (`tandemlens.base.tables.thinned`).
+    always : collection of str
+        Targets that are kept whatever their number.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    parts, rest = [], None
+    for paths in zip(features, targets, strict=True):
+        frame = placed(*map(read_table, paths))
+        wanted = frame["target_id"].isin(always)
+        if wanted.any():
+            parts.append(frame[wanted])
+            frame = frame[~wanted]
+        rest = frame if rest is None else pd.concat([rest, frame], ignore_index=True)
+        # now and then is enough to bound it
+        if len(rest) > 2 * most:
+            rest = thinned(rest, most)
+    return pd.concat([thinned(rest, most), *parts], ignore_index=True)
 
 
 @dataclass(frozen=True)

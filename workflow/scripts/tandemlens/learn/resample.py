@@ -14,8 +14,8 @@ FPRS = (0.1, 0.03, 1e-2, 1e-3, 2e-4)
 #: lengths of the candidate list
 TOPS = (10, 30, 100)
 CALIBRATION = ("brier", "ece")
-#: draws worked on at a time, so that their counts stay in the cache
-_CHUNK = 25
+#: draws worked on at a time, so that their counts stay in the cache; fewer of samples so large that they never would
+_CHUNK, _MOST = 25, 5_000_000
 #: an interval needs this share of draws in which the metric is defined
 _LEAST_DEFINED = 0.5
 
@@ -30,10 +30,32 @@ def group_draws(n_groups, draws, rng):
 
     Returns
     -------
-    (draws, n_groups) ndarray of int
+    (draws, n_groups) ndarray of int16
+        A group is drawn once on average, so that these are enough.
     """
-    drawn = rng.integers(n_groups, size=(draws, n_groups)) + n_groups * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * n_groups).reshape(draws, n_groups)
+    counts = np.empty((draws, n_groups), np.int16)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
+    return counts
+
+
+def draws_of(counts, code):
+    """How often each system is drawn, some draws at a time.
+
+    Parameters
+    ----------
+    counts : (draws, n_groups) ndarray
+        From `group_draws`.
+    code : (n,) ndarray of int
+        Group of every system.
+
+    Yields
+    ------
+    (at most 25, n) ndarray
+    """
+    step = max(1, min(_CHUNK, _MOST // max(len(code), 1)))
+    for start in range(0, len(counts), step):
+        yield counts[start : start + step, code]
 
 
 def summarise(
@@ -179,8 +201,8 @@ class _Measure:
         return self._evaluate(self._weights[None])[0]
 
     def drawn(self, counts):
-        chunks = [counts[i : i + _CHUNK] for i in range(0, len(counts), _CHUNK)]
-        return np.concatenate([self._evaluate(chunk[:, self._code] * self._weights) for chunk in chunks])
+        parts = [self._evaluate(chunk * self._weights) for chunk in draws_of(counts, self._code)]
+        return np.concatenate(parts)
 
     def table(self, counts, level):
         value = self.value()

@@ -16,6 +16,10 @@ from tandemlens.survey.catalogues import degrees, numbers
 
 #: two rows closer than this are the same object, arcsec
 _SAME_ARCSEC = 2.0
+#: targets that one may have within the radius of field groups before that radius shrinks
+_NEIGHBOURS = 3
+#: cutouts of the usual size share pixels below this, arcmin
+_CLOSE_ARCMIN = 4.0
 NONE = "none"
 
 
@@ -27,7 +31,7 @@ def clean_targets(raw, group_radius_arcmin, nside):
     raw : pandas.DataFrame
         From `tandemlens.survey.catalogues.read_catalogue`.
     group_radius_arcmin : float
-        Targets closer than this share a field group (union-find, so groups chain), arcmin.
+        Targets of a shard that are closer share a field group (`field_groups`), arcmin.
     nside : int
         HEALPix (nested) resolution of the shards.
 
@@ -53,8 +57,11 @@ def clean_targets(raw, group_radius_arcmin, nside):
     frame["group_id"] = NONE
     if ok.any():
         ra, dec = frame.loc[ok, "ra"].to_numpy(), frame.loc[ok, "dec"].to_numpy()
-        frame.loc[ok, "shard"] = _shards(ra, dec, nside)
-        frame.loc[ok, "group_id"] = field_groups(ra, dec, frame.loc[ok, "target_id"].to_numpy(), group_radius_arcmin)
+        shard = _shards(ra, dec, nside)
+        names = frame.loc[ok, "target_id"].to_numpy()
+        # a link from shard to shard would let a new target of one change the rows of the other
+        group = field_groups(ra, dec, names, group_radius_arcmin, pd.factorize(np.array(shard))[0])
+        frame.loc[ok, "shard"], frame.loc[ok, "group_id"] = shard, group
     return frame.assign(canvas=frame["target_id"], wanted="")
 
 
@@ -84,25 +91,40 @@ def add_twins(frame, classes):
     return pd.concat(parts).sort_values("source_row", kind="stable", ignore_index=True)
 
 
-def field_groups(ra, dec, names, radius_arcmin):
+def field_groups(ra, dec, names, radius_arcmin, cells=None):
     """Group by union-find over separation, so that chains of close fields are one group.
+
+    Where targets stand so densely that such chains would never end, only closer ones are linked: the radius of a target
+    with m > 3 others within `radius_arcmin` is ``radius_arcmin * sqrt(3 / m)``, so that about three are left in it, and
+    a pair is linked within the smaller radius of the two. Discs in a plane join up without end from 4.5 neighbours on
+    (Quintanilla, Torquato & Ziff 2000, J. Phys. A 33, L399). Within 4 arcmin, where cutouts share pixels, all are.
 
     Parameters
     ----------
     ra, dec : (n,) ndarray, deg
+        Equal places count once.
     names : (n,) array of str
         Unique; a group is named after the first of its members in alphabetical order.
     radius_arcmin : float
+    cells : (n,) array, optional
+        Links stay within an equal value.
 
     Returns
     -------
     (n,) ndarray of str
     """
-    points = _unit_vectors(ra, dec)
-    pairs = cKDTree(points).query_pairs(_chord(radius_arcmin * 60), output_type="ndarray")
-    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(len(ra), len(ra)))
-    label = connected_components(graph, directed=False)[1]
-    return pd.Series(names).groupby(label).transform("min").to_numpy()
+    places, first, at = np.unique(np.column_stack([ra, dec]), axis=0, return_index=True, return_inverse=True)
+    points = _unit_vectors(*places.T)
+    i, j = cKDTree(points).query_pairs(_chord(radius_arcmin * 60), output_type="ndarray").T
+    if cells is not None:
+        cells = np.asarray(cells)[first]
+        i, j = (side[cells[i] == cells[j]] for side in (i, j))
+    crowd = np.maximum(np.bincount(np.concatenate([i, j]), minlength=len(places)), _NEIGHBOURS)
+    reach = np.maximum(radius_arcmin * np.sqrt(_NEIGHBOURS / crowd), _CLOSE_ARCMIN)
+    linked = np.linalg.norm(points[i] - points[j], axis=1) <= _chord(60 * np.minimum(reach[i], reach[j]))
+    links = (np.ones(linked.sum(), bool), (i[linked], j[linked]))
+    label = connected_components(coo_array(links, shape=(len(places), len(places))), directed=False)[1]
+    return pd.Series(names).groupby(label[at]).transform("min").to_numpy()
 
 
 def shard_digests(frame):
