@@ -12,6 +12,8 @@ from tandemlens.learn.resample import draws_of, group_draws
 
 #: what all others must beat
 BASELINE = "equal"
+#: standard errors by which it must be beaten: the best of seven kinds beats it by one error without being better
+_CLEAR = 2.0
 _N_FOLDS = 5
 _N_DRAWS = 500
 _LEVEL = 0.95
@@ -45,7 +47,7 @@ def choose_fusion(scores, labels, groups, rng, kinds, fusers=tuple(FUSERS)):
     """Compare fusers on groups that they have not seen, and fit the best to all systems.
 
     The criterion is the TPR at a false-positive rate of at most 1e-2; equal TPRs are told apart by the area under the
-    ROC curve. A fuser is preferred to ``equal`` if it is better by more than the standard error of the difference, from
+    ROC curve. A fuser is preferred to ``equal`` if it is better by more than two standard errors of the difference, from
     a bootstrap over groups that is paired: all kinds share the draws. Whatever a kind tunes is tuned by folds within
     the systems it learns from.
 
@@ -127,7 +129,7 @@ def _compare(held_out, labels, groups, rng):
         for i, name in enumerate(("tpr", "auroc")):
             low, high = np.nanquantile(drawn[kind][:, i], tails)
             row |= {name: value[kind][i], f"{name}_low": low, f"{name}_high": high}
-        beats = bool(gain[decisive] > error[decisive])
+        beats = bool(gain[decisive] > _CLEAR * error[decisive])
         rows.append(row | {"gain": gain[0], "gain_error": error[0], "beats_equal": beats})
     report = pd.DataFrame(rows).sort_values(["tpr", "auroc"], ascending=False, kind="stable", ignore_index=True)
     candidates = report.index[report["beats_equal"]]

@@ -44,7 +44,7 @@ FUSERS_COMPARED = [
     Column("auroc_high", "float64", "", "upper end"),
     Column("gain", "float64", "", "TPR beyond that of equal weights"),
     Column("gain_error", "float64", "", "its standard error"),
-    Column("beats_equal", "bool", "", "whether the gain exceeds that"),
+    Column("beats_equal", "bool", "", "whether the gain exceeds twice that"),
     Column("chosen", "bool", "", "whether this one ranks the targets"),
     Column("weights", "str", "", "weight of every head, as JSON"),
     Column("note", "str", "", "what the fit chose"),
