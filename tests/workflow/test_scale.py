@@ -49,13 +49,6 @@ def campaign(tmp_path_factory):
     return tree, cells
 
 
-def test_stacks_that_were_deleted_to_save_space_rerun_nothing(campaign):
-    tree, cells = campaign
-    for name in ("matched.h5", "segments.h5"):
-        (tree.folder / f"results/mock/search/hp8_{cells[-1]:05d}/{name}").unlink()
-    assert tree.stale() == {}
-
-
 def test_targets_more_rerun_their_shards_and_the_stages_of_the_whole_run(campaign):
     """A hundred targets in seven shards of 64: with the models kept, no other shard is looked at."""
     tree, cells = campaign
@@ -70,6 +63,13 @@ def test_targets_more_rerun_their_shards_and_the_stages_of_the_whole_run(campaig
     assert named == {f"hp8_{cell:05d}" for cell in cells[:INTO]}
     (tree.folder / "small.yaml").write_text(settings)
     (tree.folder / "targets.csv").write_text(before)
+
+
+def test_stacks_that_were_deleted_to_save_space_rerun_nothing(campaign):
+    tree, cells = campaign
+    for name in ("matched.h5", "segments.h5"):
+        (tree.folder / f"results/mock/search/hp8_{cells[-1]:05d}/{name}").unlink()
+    assert tree.stale() == {}
 
 
 def outputs(said):

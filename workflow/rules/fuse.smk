@@ -1,4 +1,4 @@
-if SETTINGS["refit"]:
+if SETTINGS["refit"] and not ELSEWHERE:
 
     rule fuse:
         input:
