@@ -47,7 +47,7 @@ def choose_fusion(scores, labels, groups, rng, kinds, fusers=tuple(FUSERS)):
     """Compare fusers on groups that they have not seen, and fit the best to all systems.
 
     The criterion is the TPR at a false-positive rate of at most 1e-2; equal TPRs are told apart by the area under the
-    ROC curve. A fuser is preferred to ``equal`` if it is better by more than two standard errors of the difference, from
+    ROC curve. A fuser is preferred to ``equal`` if it is better by two standard errors of the difference, from
     a bootstrap over groups that is paired: all kinds share the draws. Whatever a kind tunes is tuned by folds within
     the systems it learns from.
 
