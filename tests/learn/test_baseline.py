@@ -23,7 +23,7 @@ from tandemlens.learn.vision import create_network
 
 BANDS = ["g", "r"]
 SIDE, PIXEL = 40, 0.5
-SCHEMA = yaml.safe_load((ROOT / "config/schemas/baseline.schema.yaml").read_text())["properties"]
+SCHEMA = yaml.safe_load((ROOT / "config/schemas/heads/baseline.schema.yaml").read_text())["properties"]
 CFG = {
     **{name: entry["default"] for name, entry in SCHEMA.items()},
     **{"side_arcsec": 16, "pixels": 32, "epochs": 8, "batch": 16, "device": "cpu"},

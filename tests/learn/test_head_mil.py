@@ -29,7 +29,7 @@ from tandemlens.learn.pooling import create_classifier
 
 
 def defaults(name):
-    return validate_settings({}, load_schema(ROOT / f"config/schemas/{name}.schema.yaml"))
+    return validate_settings({}, load_schema(next((ROOT / "config/schemas").rglob(f"{name}.schema.yaml"))))
 
 
 CFG = {

@@ -19,7 +19,7 @@ from tandemlens.learn.encoders import create_encoder, save_encoder
 
 
 def defaults(name):
-    return validate_settings({}, load_schema(ROOT / f"config/schemas/{name}.schema.yaml"))
+    return validate_settings({}, load_schema(next((ROOT / "config/schemas").rglob(f"{name}.schema.yaml"))))
 
 
 CFG = {
