@@ -4,22 +4,26 @@
 
     PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/costs.py measure RESULTS SURVEY
     PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/costs.py plan
+    PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/costs.py stages RESULTS
 
 ``measure`` writes benchmarks/results/costs.json: of every rule that works on shards the CPU seconds that a job takes to
 start and those of a system, from the shards of different size that the run has (least squares, none below zero), and
 its memory; of every product its bytes a system. ``plan`` writes the tables of docs/scale.md from that file, and from
-million.json, which `million.py` writes.
+million.json, which `million.py` writes. ``stages`` writes stages.json, the time, memory and disk that every rule of a
+run took, and its table there.
 """
 
 import argparse
 import json
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 from bench import machine
 from scipy.optimize import nnls
+
+from tandemlens.catalogue.timing import timing
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -30,7 +34,6 @@ SHARD, CAMPAIGNS = 400, (10_000, 100_000, 1_000_000)
 SIMULATED = ("systems.parquet", "truth.parquet", "images.parquet", "curves.parquet")
 #: stages from pixels to features
 ROAD = ("match", "segment", "measure", "features")
-MARKS = "<!-- plan: begin -->\n", "<!-- plan: end -->"
 #: stacks that no later stage needs once a shard has its features, but for the pictures of the page and new settings
 STACKS = ("cutouts.h5", "matched.h5", "segments.h5")
 
@@ -144,27 +147,78 @@ def plan_tables(costs, million):
     return "\n".join(lines) + "\n"
 
 
+def stages(results):
+    """Write stages.json: what every rule of a run cost, from benchmarks and sidecars."""
+    disk, began, ended = defaultdict(int), [], []
+    for path in results.rglob("*.prov.json"):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        product = path.with_name(path.name.removesuffix(".prov.json"))
+        files = [product] if product.is_file() else product.rglob("*")
+        disk[facts["rule"]] += sum(one.stat().st_size for one in files if one.is_file())
+        began.append(datetime.fromisoformat(facts["started"]))
+        ended.append(began[-1] + timedelta(seconds=facts["seconds"]))
+    rules = [
+        {**row, "mib": row["memory"], "disk": disk.get(row["rule"], 0)}
+        for row in timing(results / "benchmarks", 1)["rules"]
+    ]
+    facts = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "wall": (max(ended) - min(began)).total_seconds(),
+        "rules": [{k: v if isinstance(v, str | int) else float(f"{v:.4g}") for k, v in row.items()} for row in rules],
+    }
+    (RESULTS / "stages.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def stage_table(facts):
+    """The table of `stages` as Markdown."""
+    rules = facts["rules"]
+    total = {name: sum(row[name] for row in rules) for name in ("jobs", "wall", "cpu", "disk")}
+    total |= {"rule": "all", "mib": max(row["mib"] for row in rules)}
+    minutes = f"{facts['wall'] / 60:.1f} minutes from the first product to the last"
+    lines = [
+        f"The default run on {facts['date']} ({facts['machine']}): {minutes}.",
+        "",
+        "| rule | jobs | seconds of jobs | CPU s | share of CPU | memory (MiB) | disk (MiB) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in [*rules, total]:
+        work = f"{row['jobs']} | {row['wall']:.0f} | {row['cpu']:.0f} | {row['cpu'] / total['cpu']:.0%}"
+        lines.append(f"| {row['rule']} | {work} | {row['mib']:.0f} | {row['disk'] / 2**20:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
 def _amount(value):
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def fill(text):
-    """docs/scale.md with the tables of today's files between its marks."""
-    costs, million = (json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("costs", "million"))
-    before, rest = text.split(MARKS[0])
-    return before + MARKS[0] + plan_tables(costs, million) + MARKS[1] + rest.split(MARKS[1])[1]
+def fill(text, part, table):
+    """docs/scale.md with a table between the marks of its part."""
+    begin, end = f"<!-- {part}: begin -->\n", f"<!-- {part}: end -->"
+    before, rest = text.split(begin)
+    return before + begin + table + end + rest.split(end)[1]
+
+
+def read(name):
+    """One of the files of measured costs."""
+    return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["measure", "plan"])
+    parser.add_argument("what", choices=["measure", "plan", "stages"])
     parser.add_argument("results", nargs="?", type=Path)
     parser.add_argument("survey", nargs="?")
     asked = parser.parse_args()
     if asked.what == "measure":
         measure(asked.results, asked.survey)
+        return
+    if asked.what == "stages":
+        stages(asked.results)
+        table = stage_table(read("stages"))
     else:
-        DOCUMENT.write_text(fill(DOCUMENT.read_text("utf-8")), encoding="utf-8")
+        table = plan_tables(read("costs"), read("million"))
+    DOCUMENT.write_text(fill(DOCUMENT.read_text("utf-8"), asked.what, table), encoding="utf-8")
 
 
 if __name__ == "__main__":

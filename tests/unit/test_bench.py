@@ -75,10 +75,34 @@ def test_a_benchmark_run_alone_writes_nothing(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plan_is_that_of_the_measurements():
-    """`benchmarks/costs.py plan` writes it; costs measured anew alone fail here."""
+def test_the_tables_of_costs_are_those_of_the_measurements():
+    """`benchmarks/costs.py plan` and `stages` write them; costs measured anew alone fail here."""
     text = costs.DOCUMENT.read_text()
-    assert costs.fill(text) == text
+    assert costs.fill(text, "plan", costs.plan_tables(costs.read("costs"), costs.read("million"))) == text
+    assert costs.fill(text, "stages", costs.stage_table(costs.read("stages"))) == text
+
+
+def test_stages_of_a_run_have_the_disk_of_their_products(tmp_path, monkeypatch):
+    """Wall time is from the first product to the last; a product that is a folder counts whole."""
+    monkeypatch.setattr(costs, "RESULTS", tmp_path)
+    (tmp_path / "run/benchmarks/match").mkdir(parents=True)
+    for name, seconds in {"match/one.jsonl": 10, "match/two.jsonl": 20, "fit.jsonl": 6}.items():
+        facts = {"s": seconds + 1, "cpu_time": seconds, "max_rss": 100 + seconds}
+        (tmp_path / "run/benchmarks" / name).write_text(json.dumps(facts) + "\n")
+    (tmp_path / "run/model").mkdir()
+    for product, rule, started, n in (("one.h5", "match", 0, 3), ("two.h5", "match", 8, 4), ("model/a", "fit", 30, 2)):
+        (tmp_path / "run" / product).write_bytes(bytes(n << 20))
+        facts = {"rule": rule, "started": f"2026-01-01T00:00:{started:02d}+00:00", "seconds": 30.0}
+        (tmp_path / "run" / f"{product.split('/')[0]}.prov.json").write_text(json.dumps(facts))
+    costs.stages(tmp_path / "run")
+    facts = costs.read("stages")
+    assert facts["wall"] == 60
+    rows = [line for line in costs.stage_table(facts).splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        "| match | 2 | 32 | 30 | 83% | 120 | 7.0 |",
+        "| fit | 1 | 7 | 6 | 17% | 106 | 2.0 |",
+        "| all | 3 | 39 | 36 | 100% | 120 | 9.0 |",
+    ]
 
 
 def test_costs_of_a_rule_are_those_that_made_its_times(tmp_path):
