@@ -101,8 +101,12 @@ def test_failures_are_counted_by_class_the_worst_first(tmp_path, evaluated):
 
 
 def test_a_head_without_scores_says_so(tmp_path, evaluated):
-    text = model_card(tmp_path, evaluated, "trend")
-    assert text.count("trend has no score on any test system; the log of its fit says why.") == 3
+    metrics = pd.read_parquet(evaluated["metrics"])
+    none = metrics[metrics["metric"] == "unscored"].assign(head="pu", value=1.0)
+    write_with_reason(pd.concat([metrics, none], ignore_index=True), evaluated["metrics"])
+    for head in ("trend", "pu"):
+        text = model_card(tmp_path, evaluated, head)
+        assert text.count(f"{head} has no score on any test system; the log of its fit says why.") == 3
 
 
 def test_an_evaluation_that_could_not_be_made_says_why(tmp_path, evaluated):

@@ -103,6 +103,10 @@ def test_learning_curves_are_shown_of_what_was_trained_over_epochs(tmp_path):
         "classic": {"learner": "trees"},
         "anomaly": None,
     }
+    facts = [
+        {"episode": k, "loss": 1 / k if k else None, "held_out_loss": 0.7, "held_out_accuracy": 0.5} for k in (0, 20)
+    ]
+    curves["proto"] = {"curve": facts, "best_episode": 20, "ended": "all done"}
     curves["mil"] |= {"ended": "no better for <b>2</b> epochs", "best_epoch": 1}
     curves["encoder"] |= {"trained": False, "reason": "training collapsed"}
     for name, facts in curves.items():
@@ -114,7 +118,9 @@ def test_learning_curves_are_shown_of_what_was_trained_over_epochs(tmp_path):
     html = page(tmp_path, frame, {"classic": np.arange(len(frame))}, trained=folders)
     assert "<b>mil</b>: no better for &lt;b&gt;2&lt;/b&gt; epochs; epoch 1 is kept (dotted)." in html
     assert "<b>encoder</b>: training collapsed." in html
-    assert html.count('alt="learning curve of') == 2
+    assert html.count('alt="learning curve of') == 3
+    assert "episode 20 is kept" in html
+    assert "epoch 1 is kept" in html
     assert "How networks were trained" not in page(tmp_path, frame, {"classic": np.arange(len(frame))})
 
 

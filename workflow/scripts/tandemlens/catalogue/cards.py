@@ -174,7 +174,8 @@ def _measured(given, name):
     head = "fused" if name == "fusion" else name
     mine = given.metrics[given.metrics["head"] == head]
     out = {**empty, "roles": given.roles}
-    if mine.empty:
+    # a head without any score may have one row, that it has none
+    if mine["metric"].isin(["unscored"]).all():
         return {**out, "reason": given.reason or f"{head} has no score on any test system; the log of its fit says why"}
     overall = mine[mine["part"] == "overall"].set_index("metric")
     expert = mine[mine["part"] == "regime"].set_index("metric")

@@ -89,11 +89,15 @@ def _trainings(folders):
         path = folder / f"{folder.name}.json"
         facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if facts.get("curve"):
+            curve = pd.DataFrame(facts["curve"])
+            unit = figures.unit_of(curve)
+            best = facts.get(f"best_{unit}")
             yield {
                 "name": folder.name,
                 "ended": facts.get("ended") or facts.get("reason", ""),
-                "best": facts.get("best_epoch"),
-                "picture": png(figures.figure_curve(pd.DataFrame(facts["curve"]), facts.get("best_epoch"))),
+                "best": best,
+                "unit": unit,
+                "picture": png(figures.figure_curve(curve, best)),
             }
 
 

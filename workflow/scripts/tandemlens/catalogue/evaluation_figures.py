@@ -244,39 +244,52 @@ def figure_reliability(reliability):
 
 
 #: columns of a learning curve, in the panel of losses or of what probes find
-_LOSSES = {"train_loss": "training systems", "stop_loss": "stopping systems", "loss": "stamps"}
+_LOSSES = {
+    "train_loss": "training systems",
+    "stop_loss": "stopping systems",
+    "loss": "what is trained on",
+    "held_out_loss": "the class held out",
+}
 _PROBES = {
     "spread": "spread of the vectors",
     "knn_auroc": "AUROC of neighbours",
     "linear_auroc": "AUROC of a linear probe",
     "radius_r2": "R² of the Einstein radius",
+    "held_out_accuracy": "accuracy with the class held out",
 }
 
 
+def unit_of(curve):
+    """What a training is counted in: episode or epoch, of its curve's columns."""
+    return "episode" if "episode" in curve else "epoch"
+
+
 def figure_curve(curve, best=None):
-    """Loss over the epochs of a training, and what probes of the features found.
+    """Loss over the epochs or episodes of a training, and what probes of the features found.
 
     Parameters
     ----------
     curve : pandas.DataFrame
-        Column epoch, and some of train_loss, stop_loss, loss, spread and the results of `tandemlens.learn.probe.probe`.
+        Column epoch or episode, and some of train_loss, stop_loss, loss, held_out_loss, held_out_accuracy, spread and
+        the results of `tandemlens.learn.probe.probe`.
     best : int, optional
-        The epoch that was kept.
+        The epoch or episode that was kept.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
+    time = unit_of(curve)
     panels = [{n: label for n, label in part.items() if n in curve} for part in (_LOSSES, _PROBES)]
     panels = [panel for panel in panels if panel]
     figure = Figure(figsize=(4.4 * len(panels), 3.1), dpi=_DPI, layout="constrained")
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for colour, (name, label) in zip(_COLOURS, panel.items(), strict=False):
-            known = curve[["epoch", name]].dropna()
-            axes.plot(known["epoch"], known[name], "o-", ms=3, lw=1.2, color=colour, label=label)
+            known = curve[[time, name]].dropna()
+            axes.plot(known[time], known[name], "o-", ms=3, lw=1.2, color=colour, label=label)
         if best:
             axes.axvline(best, color="k", lw=0.9, ls=":")
-        axes.set_xlabel("epoch", fontsize=9)
+        axes.set_xlabel(time, fontsize=9)
         axes.set_ylabel("loss" if panel.keys() & _LOSSES.keys() else "probes", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.grid(color="#dddddd", lw=0.6)
