@@ -145,7 +145,6 @@ def build(folder, n=5000, candidates=PICTURES, **changes):
     known.assign(z=0.3).to_parquet(folder / "train/hp8_00009/systems.parquet")
     paths = {
         "catalogue": str(folder / "candidates.parquet"),
-        "ablation": "",
         "next": "",
         "metrics": str(folder / "m.parquet"),
     }

@@ -91,8 +91,10 @@ def test_an_ablation_is_shown_where_it_is_there(tmp_path):
     row = {"component": "uncertainty head", "metric": "auroc", "with": 0.9, "without": 0.88, "difference": 0.02}
     row |= {"low": -0.01, "high": 0.05, "p_value": 0.2, "n_pos": 17, "n_neg": 116, "expected": "+2 %", "note": ""}
     path = tmp_path / "ablation.parquet"
-    pd.DataFrame([row]).to_parquet(path)
+    unknown = [{"component": "matching", "metric": m, "note": "give <the> folder"} for m in ("auroc", "tpr10")]
+    pd.DataFrame([row, *unknown]).to_parquet(path)
     html = page(tmp_path, frame, {"classic": np.arange(len(frame))}, ablation=str(path))
+    assert html.count("<li><b>matching</b>: give &lt;the&gt; folder</li>") == 1
     assert "<td>uncertainty head</td><td>auroc</td><td>0.900</td><td>0.880</td><td>0.020</td>" in html
 
 

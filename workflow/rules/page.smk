@@ -72,11 +72,6 @@ rule report:
         known_photometry=known_shards("photometry.parquet"),
         figures=rules.figures.output.svg,
         metrics=rules.evaluate.output.metrics if JUDGED else [],
-        ablation=(
-            f"{RESULTS}/evaluation/ablation.parquet"
-            if LEARNS and SETTINGS["ablation"]["run"]
-            else []
-        ),
         next=(
             f"{RESULTS}/catalogue/next_to_grade.parquet"
             if SETTINGS["grades"]["next"]

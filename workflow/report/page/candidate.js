@@ -78,7 +78,10 @@
 
   function scores(whole) {
     const facts = TL.data.facts.filter((fact) => fact.group === "Scores of the heads");
-    const numbers = facts.filter((fact) => !["chosen", "drivers", "attention"].includes(fact.name));
+    const known = facts.filter((fact) => !["chosen", "drivers", "attention"].includes(fact.name));
+    // what ranks the target before what it was made of
+    const first = (fact) => ["fused", "probability", "probability_low", "probability_high"].includes(fact.name);
+    const numbers = [...known.filter(first), ...known.filter((fact) => !first(fact))];
     return h("div", {}, h("h3", {}, "Scores of the heads"), h("div", { class: "scroll" }, table(numbers, whole)));
   }
 

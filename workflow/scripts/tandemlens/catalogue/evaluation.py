@@ -34,8 +34,8 @@ _RECALL = {name: _COLUMNS[name] for name in ("tpr_at_fpr_0.1", "tpr_at_fpr_0.03"
 #: columns of the report of the fusion and of the ablation that are shown
 _FUSION = ("kind", "chosen", "tpr", "tpr_low", "tpr_high", "auroc", "auroc_low", "auroc_high", "gain", "gain_error")
 _FUSION += ("beats_equal", "weights", "note")
-ABLATION_SHOWN = ("component", "metric", "with", "without", "difference", "low", "high", "p_value", "n_pos", "n_neg")
-ABLATION_SHOWN += ("expected", "note")
+_ABLATION = ("component", "metric", "with", "without", "difference", "low", "high", "p_value", "n_pos", "n_neg")
+_ABLATION += ("expected", "note")
 #: mark of a rate at which not a single false positive is allowed
 _NONE_ALLOWED = "†"
 
@@ -58,6 +58,7 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
     tables = {name: read_table(paths[name]) for name in TABLES}
     reasons = {name: read_meta(paths[name])["reason"] for name in TABLES}
     fusion = json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))
+    ablation, unknown = _ablation(paths["ablation"]) if paths.get("ablation") else ([], [])
     page = page_template(template_path).render(
         roles=_roles(held_out),
         others=test.loc[~test["label"], "class"].value_counts().to_dict(),
@@ -73,9 +74,10 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
         fusion=_rows(Path(paths["fusion"]) / "report.parquet", _FUSION),
         unfused=fusion["reason"],
         prior=fusion.get("prior"),
-        ablation=ablation_rows(paths["ablation"]) if paths.get("ablation") else [],
+        ablation=ablation,
+        unknown=unknown,
         trainings=list(_trainings(paths.get("trained", []))),
-        columns={"fusion": _FUSION, "ablation": ABLATION_SHOWN},
+        columns={"fusion": _FUSION, "ablation": _ABLATION},
         survey=cfg["survey"],
         release=cfg["release"],
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -156,20 +158,12 @@ def heads_table(metrics):
     return list(_COLUMNS.values()), heads_by_metric(metrics[metrics["part"] == "overall"], _COLUMNS)
 
 
-def ablation_rows(path):
-    """What each component adds, as shown.
-
-    Parameters
-    ----------
-    path : str
-        ablation.parquet.
-
-    Returns
-    -------
-    list of dict
-        The columns `ABLATION_SHOWN`.
-    """
-    return _rows(path, ABLATION_SHOWN)
+def _ablation(path):
+    """What each component adds, as shown, and why it is not known of the others."""
+    table = read_table(path)
+    known = table["difference"].notna()
+    reasons = table[~known].drop_duplicates(["component", "note"])[["component", "note"]]
+    return table.loc[known, list(_ABLATION)].to_dict("records"), list(reasons.itertuples(index=False))
 
 
 def _against(contrast, experts):

@@ -22,7 +22,7 @@ from tandemlens.base.columns.registry import expand
 from tandemlens.base.stack import read_stack
 from tandemlens.base.status import NO_SEGMENTS, SCORED, STATUS
 from tandemlens.base.tables import read_meta, read_table
-from tandemlens.catalogue.evaluation import ablation_rows, heads_table
+from tandemlens.catalogue.evaluation import heads_table
 from tandemlens.catalogue.figures import KIND_COLOURS
 from tandemlens.catalogue.packs import plain, write_script
 from tandemlens.catalogue.pictures import THUMB, contact_sheet, sequence_track, system_pictures
@@ -57,7 +57,7 @@ def write_page(paths, out_path, data_dir, cfg, progress, opened=lambda paths: No
         ``catalogue``, ``template``, ``scripts`` (the page's own scripts and styles), ``rubric``, ``sequence``; lists,
         one a shard of the search, ``matched``, ``images``, ``segments``, ``photometry``; the same of the simulated
         samples that calibrate graders as ``known_matched`` and so on, and their ``known_systems``; ``next``,
-        ``metrics``, ``ablation``, empty where there is none.
+        ``metrics``, empty where there is none.
     out_path, data_dir : str
         The page, and the folder of its data beside it.
     cfg : dict
@@ -263,7 +263,6 @@ def _overview(catalogue, meta, paths, cfg, run):
         simulated=cfg["release"].lower().startswith("simulated"),
         heads=heads_table(metrics) if metrics is not None and len(metrics) else None,
         no_heads=read_meta(paths["metrics"])["reason"] if paths["metrics"] else "",
-        ablation=ablation_rows(paths["ablation"]) if paths["ablation"] else [],
         figures=cfg["figures"],
         links=cfg["links"],
         timing=timing(cfg["benchmarks"], len(every)),
