@@ -24,7 +24,7 @@ def planted(tmp_path_factory):
     [
         ("kids_viking", {"fetch": 2, "score_colour": 2}),
         ("kids_viking_injected", {"fetch": 4, "inject": 2, "fit_classic": 1, "score_classic": 4}),
-        ("full", {"render": 4, "fit_classic": 1, "score_fused": 2}),
+        ("full", {"render": 4, "pretrain": 1, "fit_mil": 1, "score_proto": 4, "score_fused": 2}),
         ("ablation", {"ablation": 1, "fit_pu": 1, "fit_trend": 1}),
     ],
 )
