@@ -33,6 +33,7 @@ def test_closure_holds_what_is_imported_and_nothing_else(tree):
         ("b.py", 'def f():\n    """Other words."""\n    # a comment\n    return 1\n', False),
         ("b.py", "def f():\n\n\n    return (1)\n", False),
         ("c.py", "x = 2\n", False),
+        ("b.py", "if TYPE_CHECKING:\n    import tandemlens.c\n\n\ndef f():\n    return 1\n", False),
         ("__init__.py", "y = 1\n", True),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from places import ROOT
-from tandemlens.base.digest import import_closure
+from tandemlens.base.digest import for_types, import_closure
 from tandemlens.heads.declaration import head_names, read_declaration
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -49,7 +49,8 @@ def third_party(script):
         base = SCRIPTS.joinpath(*module.split("."))
         files.append(base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py")
     names = set()
-    for node in (n for f in files for n in ast.walk(ast.parse(f.read_text()))):
+    statements = [n for f in files for n in ast.parse(f.read_text()).body if not for_types(n)]
+    for node in (n for s in statements for n in ast.walk(s)):
         if isinstance(node, ast.Import):
             names |= {a.name.split(".")[0] for a in node.names}
         elif isinstance(node, ast.ImportFrom):

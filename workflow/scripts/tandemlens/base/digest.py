@@ -1,7 +1,8 @@
 """Digest of the code a stage really runs: its script and the library modules that it imports, transitively.
 
 Snakemake does not see what a script imports, so every rule carries this digest as the parameter ``code``. It is
-computed from the syntax tree without comments and docstrings, so that editing either reruns nothing.
+computed from the syntax tree without comments, docstrings and what is imported for types alone, so that editing them
+reruns nothing.
 """
 
 import ast
@@ -87,6 +88,7 @@ def _tree(path: Path) -> ast.Module:
 def _read(path: Path) -> tuple[frozenset[str], str]:
     """Library modules that a file imports, and its digest; a file is parsed once, as every start reads them all."""
     tree = _tree(path)
+    tree.body = [node for node in tree.body if not for_types(node)]
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -100,6 +102,20 @@ def _read(path: Path) -> tuple[frozenset[str], str]:
     parents = {name.rsplit(".", up)[0] for name in names for up in range(1, name.count(".") + 1)}
     ours = frozenset(n for n in names | parents if n == _PACKAGE or n.startswith(_PACKAGE + "."))
     return ours, hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def for_types(node: ast.AST) -> bool:
+    """Whether a statement is ``if TYPE_CHECKING:``, which never runs.
+
+    Parameters
+    ----------
+    node : ast.AST
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _drop_docstring(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:

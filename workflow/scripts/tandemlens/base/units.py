@@ -1,5 +1,7 @@
 """Flux units: everything inside the pipeline is nJy on the AB scale."""
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,9 +11,10 @@ AB_ZERO_POINT_NJY = 2.5 * np.log10(3631e9)
 AB_ZERO_POINT_NOMINAL = 31.4
 #: softening of asinh magnitudes in units of the flux error (Lupton, Gunn & Szalay 1999).
 ASINH_SOFTENING_SIGMA = 1.042
+_Number = TypeVar("_Number", float, np.ndarray)
 
 
-def njy_per_unit(zero_point: float | np.ndarray) -> float | np.ndarray:
+def njy_per_unit(zero_point: _Number) -> _Number:
     """Factor from image units with AB magnitude zero point to nJy.
 
     Parameters

@@ -1,12 +1,16 @@
 """Pixel units of surveys, turned into nJy."""
 
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 
 from tandemlens.base.errors import DataError
 from tandemlens.base.units import njy_per_unit
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 #: AB magnitude of one unit where the unit itself says it
 _ZERO_POINTS = {"maggies": 0.0, "nanomaggies": 22.5}
@@ -35,7 +39,7 @@ _SPELLINGS = {
 _NUMBER_UNIT = re.compile(r"^\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)?\s*\*?\s*(.+?)\s*$", re.DOTALL)
 
 
-def njy_per_pixel_unit(spec, header, pixel_area, where):
+def njy_per_pixel_unit(spec: dict[str, Any], header: "fits.Header", pixel_area: float, where: str) -> float:
     """Factor from the pixels of an image to nJy.
 
     Parameters
@@ -72,11 +76,11 @@ def njy_per_pixel_unit(spec, header, pixel_area, where):
     return scale * _counts(spec, header, where)
 
 
-def _from_header(header, where):
+def _from_header(header: "fits.Header", where: str) -> tuple[float, str]:
     text = str(header.get("BUNIT", "")).strip()
     if not text:
         return 1.0, "ADU"
-    number, name = _NUMBER_UNIT.match(text).groups()
+    number, name = _NUMBER_UNIT.findall(text)[0]
     unit = "MJy/sr" if name == "MJy/sr" else _SPELLINGS.get(name.lower().replace(" ", ""))
     # MJy is a million Jy, mJy a thousandth: only the case tells.
     if name.startswith("MJy") and unit == "mJy":
@@ -89,7 +93,7 @@ def _from_header(header, where):
     return float(number or 1.0), unit
 
 
-def _counts(spec, header, where):
+def _counts(spec: dict[str, Any], header: "fits.Header", where: str) -> float:
     if "zero_flux" in spec:
         flux = _keyword(spec["zero_flux"], header, where)
         if not flux > 0:
@@ -103,7 +107,7 @@ def _counts(spec, header, where):
     raise DataError("bad_unit", f"{where}: counts without a zero point; set image.zero_point to a number or a keyword")
 
 
-def _photflam(spec, header, where):
+def _photflam(spec: dict[str, Any], header: "fits.Header", where: str) -> float:
     if spec.get("zero_point") is not None:
         return njy_per_unit(_keyword(spec["zero_point"], header, where))
     flam, plam = header.get("PHOTFLAM"), header.get("PHOTPLAM")
@@ -112,7 +116,7 @@ def _photflam(spec, header, where):
     return njy_per_unit(photflam_zero_point(flam, plam))
 
 
-def photflam_zero_point(photflam, photplam):
+def photflam_zero_point(photflam: float, photplam: float) -> float:
     """AB zero point of HST counts, f_lambda = PHOTFLAM counts (ACS Data Handbook).
 
     Parameters
@@ -128,7 +132,7 @@ def photflam_zero_point(photflam, photplam):
     return -2.5 * np.log10(photflam) - 5 * np.log10(photplam) - 2.408
 
 
-def _keyword(value, header, where):
+def _keyword(value: str | float, header: "fits.Header", where: str) -> float:
     if not isinstance(value, str):
         return float(value)
     try:

@@ -1,7 +1,9 @@
 """Reading cluster catalogues in any usual format under the names of this project."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,9 @@ from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
 from tandemlens.base.errors import SettingsError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: our name -> usual names in catalogues, compared without case
 _USUAL = {
@@ -30,7 +35,9 @@ _SUFFIXES = {
 }
 
 
-def read_catalogue(path, columns=None, kind="auto", hdu=1):
+def read_catalogue(
+    path: str | Path, columns: dict[str, Any] | None = None, kind: str = "auto", hdu: int = 1
+) -> pd.DataFrame:
     """Read a cluster catalogue.
 
     Parameters
@@ -63,7 +70,7 @@ def read_catalogue(path, columns=None, kind="auto", hdu=1):
     return out
 
 
-def numbers(values):
+def numbers(values: "ArrayLike") -> np.ndarray:
     """Numbers of a column that may hold text; NaN where there is none.
 
     Parameters
@@ -77,12 +84,12 @@ def numbers(values):
     return np.array(pd.to_numeric(pd.Series(values, dtype=object), errors="coerce"), float)
 
 
-def degrees(values, hours):
+def degrees(values: Iterable[Any], hours: bool) -> np.ndarray:
     """Degrees of a column of numbers or of sexagesimal text.
 
     Parameters
     ----------
-    values : array_like
+    values : iterable of float or str
         Decimal degrees, or ``hh:mm:ss`` (`hours`) or ``dd:mm:ss``, with colons or, as in VizieR, blanks.
     hours : bool
         Sexagesimal text counts hours.
@@ -92,14 +99,15 @@ def degrees(values, hours):
     (n,) float ndarray, deg
         NaN where the value cannot be read.
     """
-    out, values = numbers(values), list(values)
+    values = list(values)
+    out = numbers(values)
     for k in np.flatnonzero(~np.isfinite(out)):
         if isinstance(values[k], str):
             out[k] = _sexagesimal(values[k]) * (15 if hours else 1)
     return out
 
 
-def _sexagesimal(text):
+def _sexagesimal(text: str) -> float:
     match = _SEXAGESIMAL.fullmatch(text.strip())
     if not match:
         return np.nan
@@ -110,15 +118,15 @@ def _sexagesimal(text):
     return -value if sign == "-" else value
 
 
-def _read(path, kind, hdu):
+def _read(path: Path, kind: str, hdu: int) -> pd.DataFrame:
     if not path.is_file():
         raise SettingsError(f"catalogue {path} does not exist; check the path and DATA")
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    kind = _SUFFIXES.get(suffix.lower()) if kind == "auto" else kind
-    if kind is None:
+    if kind == "auto" and suffix.lower() not in _SUFFIXES:
         raise SettingsError(
             f"catalogue {path} has the unknown suffix {suffix!r}; set format to csv, fits, votable or parquet"
         )
+    kind = _SUFFIXES[suffix.lower()] if kind == "auto" else kind
     try:
         if kind == "csv":
             return pd.read_csv(path, comment="#", dtype=object, keep_default_na=True, skipinitialspace=True)
@@ -137,13 +145,13 @@ def _read(path, kind, hdu):
     return table[flat].to_pandas()
 
 
-def _mapping(path, names, given):
+def _mapping(path: str | Path, names: list[str], given: dict[str, str]) -> dict[str, str]:
     unknown = [f"{ours} -> {theirs}" for ours, theirs in given.items() if theirs not in names]
     if unknown:
         raise SettingsError(
             f"catalogue {path} lacks the mapped columns {', '.join(unknown)}; it has {', '.join(names)}"
         )
-    lower = {}
+    lower: dict[str, str] = {}
     for name in names:
         lower.setdefault(name.strip().lower(), name)
     mapping = {}
@@ -159,7 +167,7 @@ def _mapping(path, names, given):
     return mapping
 
 
-def _text(value):
+def _text(value: str) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)

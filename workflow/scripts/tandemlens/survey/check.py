@@ -1,5 +1,8 @@
 """What a survey file cannot ask of its source, refused before any job starts."""
 
+from collections.abc import Collection
+from typing import Any
+
 from tandemlens.base.config import band_section
 from tandemlens.base.errors import SettingsError
 
@@ -8,7 +11,9 @@ _PICTURES = ("hips", "skyview")
 _LOCAL = ("files", "none")
 
 
-def check_survey(name, survey, bands, size_arcsec, pixels):
+def check_survey(
+    name: str, survey: dict[str, Any], bands: list[str], size_arcsec: float, pixels: Collection[str]
+) -> None:
     """Refuse a survey whose source cannot bring the images that are asked for.
 
     Parameters

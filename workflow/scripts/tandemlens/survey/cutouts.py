@@ -7,8 +7,10 @@ to say beyond the survey file. Units, variance, mask, PSF and sky are then the s
 import json
 import logging
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,15 @@ from tandemlens.survey.outcome import target_outcome
 from tandemlens.survey.psf import MOFFAT_BETA, centre_psf, check_psf, fwhm, moffat, star_psf
 from tandemlens.survey.window import SkyMap, Window
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from astropy.wcs import WCS
+
+    from tandemlens.survey.layers import Layer
+    from tandemlens.survey.psf import StarPsf
+    from tandemlens.survey.services.service import Service
+
 log = logging.getLogger("tandemlens")
 PSF_SIZE = 63
 #: an image smaller than this along a side has no room for a PSF and a sky, pixel
@@ -45,11 +56,19 @@ class _Band:
     variance: np.ndarray
     mask: np.ndarray
     psf: np.ndarray
-    wcs: object
-    facts: dict
+    wcs: "WCS"
+    facts: dict[str, Any]
 
 
-def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, workers=1):
+def fetch_shard(
+    targets: pd.DataFrame,
+    cfg: dict[str, Any],
+    stack_path: "str | Path",
+    table_path: "str | Path",
+    progress: Callable[[int, int], None],
+    source: "Service | None" = None,
+    workers: int = 1,
+) -> dict[str, str]:
     """Cut the targets of a shard out of a survey's images.
 
     Parameters
@@ -58,7 +77,7 @@ def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, wor
         Rows of the target table.
     cfg : dict
         ``survey`` (as checked by ``survey.schema.yaml``), ``bands``, ``data`` (folder or None) and ``size_arcsec``.
-    stack_path, table_path : str
+    stack_path, table_path : str or Path
         Products: cutouts.h5 with the targets that have two usable bands, fetch.parquet with every target and band.
     progress : callable
     source : tandemlens.survey.services.service.Service, optional
@@ -88,12 +107,14 @@ def fetch_shard(targets, cfg, stack_path, table_path, progress, source=None, wor
     return read
 
 
-def _ahead(source, targets, workers):
+def _ahead(
+    source: "Service | None", targets: list[dict[str, Any]], workers: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | DataError]]:
     """Targets in order with what the source found, while it works on the next ones."""
     if source is None:
         yield from ((target, {}) for target in targets)
         return
-    waiting = deque()
+    waiting: deque[tuple[dict[str, Any], Future[dict[str, Any] | DataError]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for target in targets:
@@ -108,7 +129,7 @@ def _ahead(source, targets, workers):
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _layers(source, target):
+def _layers(source: "Service", target: dict[str, Any]) -> DataError | dict[str, Any]:
     try:
         return source.layers(target)
     except DataError as error:
@@ -133,27 +154,29 @@ class CutoutReader:
         Side of the cutouts.
     """
 
-    def __init__(self, survey, bands, data_dir, size_arcsec):
-        self._files = Files(data_dir)
+    def __init__(self, survey: dict[str, Any], bands: list[str], data_dir: str | None, size_arcsec: float) -> None:
+        self._files = Files(data_dir or ".")
         self._bands = tuple(bands)
         self._survey, self._size = survey, size_arcsec
-        self._specs = {}
-        self._read = {}
+        self._specs: dict[str, dict[str, dict[str, Any]]] = {}
+        self._read: dict[tuple[str, str], dict[Path, None]] = {}
         self._stated = {band: {layer: band_section(survey, band, layer) for layer in _LAYERS} for band in bands}
         self.side = max(1, round(size_arcsec / survey["pixel_scale"]))
-        self._fields = {}
+        self._fields: dict[tuple[Any, ...], dict[str, Any]] = {}
 
-    def close(self):
+    def close(self) -> None:
         """Close the files."""
         self._files.close()
 
     @property
-    def read(self):
+    def read(self) -> dict[str, str]:
         """SHA-256 of every file that was read, by its path."""
         paths = sorted({path for paths in self._read.values() for path in paths})
         return {str(path): self._files.digest(path)[1] for path in paths}
 
-    def cutout(self, target, found=None):
+    def cutout(
+        self, target: dict[str, Any], found: dict[str, Any] | DataError | None = None
+    ) -> tuple[Cutout, list[dict[str, Any]]]:
         """All bands of one target.
 
         Parameters
@@ -171,10 +194,11 @@ class CutoutReader:
         facts : list of dict
             One row of fetch.parquet a band.
         """
-        parts, facts, found = {}, [], {} if found is None else found
+        parts: dict[str, _Band] = {}
+        facts, found = [], {} if found is None else found
         for band in self._bands:
             said = found if isinstance(found, DataError) else found.get(band, {})
-            row = {c.name: np.nan for c in COLUMNS if c.dtype == "float64"}
+            row: dict[str, Any] = {c.name: np.nan for c in COLUMNS if c.dtype == "float64"}
             row |= {"target_id": target["target_id"], "band": band, "status": "ok", "reason": "", "bytes": 0}
             row |= {"sha256": "", "release": self._survey["release"], "tries": 0, "psf_source": "", "n_psf_stars": 0}
             try:
@@ -196,7 +220,7 @@ class CutoutReader:
             facts.append(row)
         return self._stack(parts), facts
 
-    def _stack(self, parts):
+    def _stack(self, parts: dict[str, _Band]) -> Cutout:
         """Bands side by side, padded to one shape with NO_DATA."""
         side = self.side
         shape = (len(self._bands), side, side)
@@ -217,7 +241,7 @@ class CutoutReader:
             wcs.append(header_text(part.wcs))
         return sanitize(Cutout(self._bands, flux, variance, mask, psf, tuple(wcs)))
 
-    def _band(self, target, band, row):
+    def _band(self, target: dict[str, Any], band: str, row: dict[str, Any]) -> _Band:
         specs = self._specs[band]
         image = self._layer("image", target, band)
         if not row["sha256"]:
@@ -250,7 +274,7 @@ class CutoutReader:
         facts["noise_ratio"] = ratio
         return _Band(pixels, variance, mask, psf, window.wcs, {**facts, "coverage": coverage})
 
-    def _layer(self, name, target, band):
+    def _layer(self, name: str, target: dict[str, Any], band: str) -> "Layer":
         spec = self._specs[band][name]
         if "file" not in spec:
             raise DataError("fetch_failed", f"{band}: the survey names no {name}.file; add it to the survey file")
@@ -259,15 +283,17 @@ class CutoutReader:
         read |= dict.fromkeys([layer.path, *filter(None, [layer.head])])
         return layer
 
-    def _wcs(self, image, spec, target):
+    def _wcs(self, image: "Layer", spec: dict[str, Any], target: dict[str, Any]) -> "WCS":
         if spec.get("wcs", "file") == "file":
             return image.wcs()
         return tangent_wcs(target["ra"], target["dec"], image.shape, self._survey["pixel_scale"])
 
-    def _survey_mask(self, target, band, window, shape):
+    def _survey_mask(
+        self, target: dict[str, Any], band: str, window: Window, shape: tuple[int, int]
+    ) -> np.ndarray | int:
         spec = self._specs[band]["mask"]
         if "file" not in spec:
-            return np.uint16(0)
+            return 0
         layer = self._same_shape("mask", target, band, shape)
         bits = np.nan_to_num(window.cut(layer.read(*window.part), 0)).astype(np.int64)
         names = spec.get("bits")
@@ -285,14 +311,24 @@ class CutoutReader:
             out[(bits >> int(layer.header[key])) & 1 == 1] |= flag
         return out
 
-    def _same_shape(self, name, target, band, shape):
+    def _same_shape(self, name: str, target: dict[str, Any], band: str, shape: tuple[int, int]) -> "Layer":
         layer = self._layer(name, target, band)
         if layer.shape != shape:
             status = "bad_variance" if name == "variance" else "fetch_failed"
             raise DataError(status, f"{band}: the {name} is {layer.shape} pixels but the image {shape}")
         return layer
 
-    def _variance(self, target, band, window, factor, pixels, mask, field, shape):
+    def _variance(
+        self,
+        target: dict[str, Any],
+        band: str,
+        window: Window,
+        factor: float,
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        field: dict[str, Any],
+        shape: tuple[int, int],
+    ) -> tuple[np.ndarray, float]:
         spec = self._specs[band]["variance"]
         kind = spec.get("kind", "sky")
         valid = mask == 0
@@ -317,7 +353,7 @@ class CutoutReader:
         )
         return variance * factor**2, ratio
 
-    def _field(self, image, window, factor, band, saturation):
+    def _field(self, image: "Layer", window: Window, factor: float, band: str, saturation: float) -> dict[str, Any]:
         """Sky and, where needed, star PSF of the field around a target; kept for its neighbours."""
         part = window.field(image.shape)
         key = (image.path, band, part[0].start, part[1].start)
@@ -331,7 +367,7 @@ class CutoutReader:
         pixels = image.read(*part).astype(np.float32) * np.float32(factor)
         valid = np.isfinite(pixels)
         level, sigma = sky_model(pixels, valid)
-        field = {"level": SkyMap(level, part), "sigma": SkyMap(sigma, part)}
+        field: dict[str, Any] = {"level": SkyMap(level, part), "sigma": SkyMap(sigma, part)}
         if needs_stars:
             field["stars"] = _stars(pixels - level, sigma, valid, f"{band}: {image.path.name}", saturation)
         # coarse maps and a PSF are small; the oldest go first
@@ -340,7 +376,9 @@ class CutoutReader:
         self._fields[key] = field
         return field
 
-    def _psf(self, target, band, field, scale, where):
+    def _psf(
+        self, target: dict[str, Any], band: str, field: dict[str, Any], scale: float, where: str
+    ) -> tuple[np.ndarray, tuple[str, int, float]]:
         spec = self._specs[band]["psf"]
         if "file" in spec:
             layer = self._layer("psf", target, band)
@@ -358,7 +396,9 @@ class CutoutReader:
         return moffat(PSF_SIZE, scale, spec["fwhm"], beta=MOFFAT_BETA), ("nominal", 0, np.nan)
 
 
-def _stars(pixels, sigma, valid, where, saturation):
+def _stars(
+    pixels: np.ndarray, sigma: np.ndarray, valid: np.ndarray, where: str, saturation: float
+) -> "StarPsf | DataError":
     """The star PSF, or the refusal as data: a nominal PSF may still serve."""
     try:
         return star_psf(np.where(valid, pixels, 0), float(np.median(sigma)), valid, where, saturation)

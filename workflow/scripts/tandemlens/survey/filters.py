@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _ANGSTROM = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "micron": 1e4}
 _STEPS, _TOP_HAT_STEPS = 401, 101
 
 
-def curve(band, facts):
+def curve(band: str, facts: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Response curve of a band, per photon.
 
     Parameters
@@ -54,7 +55,7 @@ def curve(band, facts):
 
 
 @cache
-def filter_names():
+def filter_names() -> tuple[str, ...]:
     """Names of all filters.
 
     Returns
@@ -65,10 +66,10 @@ def filter_names():
 
 
 @cache
-def _named(name):
+def _named(name: str) -> tuple[np.ndarray, np.ndarray]:
     # tables of speclite as they are: its module takes a second to import, at the start of every run and of most jobs
     text = (_FOLDER / f"{name}.ecsv").read_text(encoding="utf-8")
-    unit = re.search(r"name: wavelength, unit: (\w+)", text).group(1)
+    unit = re.findall(r"name: wavelength, unit: (\w+)", text)[0]
     rows = [line for line in text.splitlines() if not line.startswith("#")]
     wavelength, response = np.loadtxt(rows, skiprows=1).T
     wavelength *= _ANGSTROM[unit]

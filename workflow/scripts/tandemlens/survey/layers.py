@@ -4,6 +4,7 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -29,19 +30,19 @@ class Files:
     folder : str or Path
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder or ".")
-        self._open = OrderedDict()
-        self._unpacked = {}
-        self._digests = {}
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._unpacked: dict[Any, np.ndarray] = {}
+        self._digests: dict[Path, tuple[int, str]] = {}
 
-    def close(self):
+    def close(self) -> None:
         """Close every file."""
         self._unpacked.clear()
         while self._open:
             self._open.popitem()[1].close()
 
-    def path(self, pattern, band, name):
+    def path(self, pattern: str, band: str, name: str) -> Path:
         """The one file that a pattern of the survey stands for.
 
         Parameters
@@ -71,7 +72,7 @@ class Files:
             raise DataError("fetch_failed", f"{band}: {len(found)} files match {text!r}; one is needed")
         return found[0]
 
-    def digest(self, path):
+    def digest(self, path: Path) -> tuple[int, str]:
         """Size (byte) and SHA-256 of a file, read once.
 
         Parameters
@@ -86,7 +87,7 @@ class Files:
             self._digests[path] = (path.stat().st_size, sha256(path))
         return self._digests[path]
 
-    def layer(self, spec, band, name, row):
+    def layer(self, spec: dict[str, Any], band: str, name: str, row: int) -> "Layer":
         """One image of a file, not yet read.
 
         Parameters
@@ -117,7 +118,7 @@ class Files:
             raise DataError("fetch_failed", f"{band}: {path.name}: {error}") from error
         return layer
 
-    def _hdus(self, path, band):
+    def _hdus(self, path: Path, band: str) -> Any:
         if path in self._open:
             self._open.move_to_end(path)
             return self._open[path]
@@ -138,7 +139,7 @@ class Files:
             self._unpacked = {key: pixels for key, pixels in self._unpacked.items() if key[0] != oldest}
         return hdus
 
-    def _pixels(self, path, hdu):
+    def _pixels(self, path: Path, hdu: Any) -> Any:
         """What pieces of an image are read from.
 
         A compressed one is unpacked once, into a file without a name: many targets lie on it, and astropy unpacks whole
@@ -170,7 +171,9 @@ class Layer:
         Of the HDU, read where they are asked for.
     """
 
-    def __init__(self, band, path, hdu, plane, head, pixels):
+    def __init__(
+        self, band: str, path: Path, hdu: Any, plane: int | None, head: Path | None, pixels: np.ndarray
+    ) -> None:
         self._band, self.path, self._pixels, self._plane = band, path, pixels, plane
         self.head = head
         shape = hdu.shape
@@ -185,7 +188,7 @@ class Layer:
         if head:
             self.header.update(_read_head(head))
 
-    def read(self, rows=slice(None), columns=slice(None)):
+    def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """The numbers of a piece.
 
         Parameters
@@ -212,7 +215,7 @@ class Layer:
         data = data.astype(data.dtype.newbyteorder("="))
         return _stretched_back(data, self.header) if "BSOFTEN" in self.header else data
 
-    def wcs(self):
+    def wcs(self) -> WCS:
         """Celestial WCS.
 
         Returns
@@ -238,7 +241,7 @@ class Layer:
         return wcs
 
 
-def _to_disk(handle, hdu):
+def _to_disk(handle: Any, hdu: Any) -> np.ndarray:
     """Pixels of a compressed image as a map of an open file, which lives as long as the map."""
     pixels = hdu.data
     out = np.memmap(handle, pixels.dtype, "w+", shape=pixels.shape)
@@ -247,13 +250,13 @@ def _to_disk(handle, hdu):
     return out
 
 
-def _stretched_back(data, header):
+def _stretched_back(data: np.ndarray, header: fits.Header) -> np.ndarray:
     """Linear counts of pixels that Pan-STARRS compressed by an asinh stretch (Waters et al. 2020, ApJS 251, 4)."""
     scaled = data / _ASINH_MAG
     return header.get("BOFFSET", 0.0) + header["BSOFTEN"] * (np.exp(scaled) - np.exp(-scaled))
 
 
-def pick(hdus, spec, band):
+def pick(hdus: Any, spec: dict[str, Any], band: str) -> Any:
     """The HDU that a survey file means.
 
     Parameters
@@ -291,14 +294,14 @@ def pick(hdus, spec, band):
     raise KeyError("no HDU holds an image")
 
 
-def _same(found, wanted):
+def _same(found: str | None, wanted: str) -> bool:
     """Whether a header value is the one that is wanted; services change the case of words."""
     if isinstance(found, str) and isinstance(wanted, str):
         return found.lower() == wanted.lower()
     return found == wanted
 
 
-def _read_head(path):
+def _read_head(path: Path) -> Any:
     """Cards of a SWarp-style sidecar: plain header lines up to END."""
     try:
         text = path.read_text(encoding="latin-1")

@@ -4,6 +4,8 @@ As published (version 1.1.3, 32,838 rows) it is no list of lenses: 13,678 rows c
 """
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,9 @@ from astropy.coordinates import SkyCoord, search_around_sky
 from tandemlens.base.errors import SettingsError
 from tandemlens.survey.catalogues import numbers
 from tandemlens.survey.targets import field_groups
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: from the largest
 TYPES = ("cluster", "group", "galaxy")
@@ -47,7 +52,9 @@ _DZ = 0.05
 _NUMBER = re.compile(r"\d*\.?\d+")
 
 
-def read_lenscat(path, types=("cluster", "group"), clusters=()):
+def read_lenscat(
+    path: "str | Path", types: Sequence[str] = ("cluster", "group"), clusters: Sequence[pd.DataFrame] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read and clean the list.
 
     Parameters
@@ -84,7 +91,7 @@ def read_lenscat(path, types=("cluster", "group"), clusters=()):
     return systems[~other].reset_index(drop=True), pd.concat([dropped, gone]).sort_values("row", ignore_index=True)
 
 
-def clean_lenscat(raw, clusters=()):
+def clean_lenscat(raw: pd.DataFrame, clusters: Sequence[pd.DataFrame] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a lens system.
 
     Parameters
@@ -120,7 +127,7 @@ def clean_lenscat(raw, clusters=()):
     return systems, dropped.sort_values("row", ignore_index=True)
 
 
-def _mended(raw):
+def _mended(raw: pd.DataFrame) -> pd.DataFrame:
     frame = raw[list(_COLUMNS)].reset_index(drop=True).copy()
     frame["flags"] = [()] * len(frame)
     words = {"DEC [deg]": "coordinates_mended", "name": "name_mended", "type": "type_mended"}
@@ -131,20 +138,20 @@ def _mended(raw):
     return frame
 
 
-def _cites_clusters_only(ref):
+def _cites_clusters_only(ref: str) -> bool:
     return all(part.strip().startswith(_CLUSTER_PAPERS) for part in ref.split(" | "))
 
 
-def _redshift(text):
+def _redshift(text: str) -> tuple[float, tuple[str, ...]]:
     """First number of a redshift such as ``0.31 | 0.3``, ``0.4?``, ``not measured``, and what there is to say of it."""
     stated = [part for part in text.split("|") if _NUMBER.search(part)]
     if not stated:
         return np.nan, ()
     flags = ("z_several",) * (len(stated) > 1) + ("z_uncertain",) * any(c in stated[0] for c in "?*")
-    return float(_NUMBER.search(stated[0]).group()), flags
+    return float(_NUMBER.findall(stated[0])[0]), flags
 
 
-def _promote(lenses, clusters):
+def _promote(lenses: pd.DataFrame, clusters: Sequence[pd.DataFrame]) -> None:
     smaller = lenses.index[lenses["type"] != TYPES[0]]
     for table in clusters:
         near = _members(lenses.loc[smaller], table)
@@ -153,7 +160,7 @@ def _promote(lenses, clusters):
         smaller = smaller.difference(near)
 
 
-def _members(lenses, table):
+def _members(lenses: pd.DataFrame, table: pd.DataFrame) -> pd.Index:
     ra, dec, z = numbers(table["ra"]), numbers(table["dec"]), numbers(table["z"])
     there = np.isfinite(ra) & np.isfinite(dec)
     if lenses.empty or not there.any():
@@ -169,7 +176,7 @@ def _members(lenses, table):
     return lenses.index[np.unique(i[alike])]
 
 
-def _systems(lenses):
+def _systems(lenses: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Friends of friends become one row, that of the largest type and then the best grade; and why the others went."""
     if lenses.empty:
         return _columns(lenses.assign(rows=0, row=0)), pd.Series(dtype=str)
@@ -195,12 +202,12 @@ def _systems(lenses):
     return _columns(systems), reasons
 
 
-def _columns(systems):
+def _columns(systems: pd.DataFrame) -> pd.DataFrame:
     names = ["name", "ra", "dec", "z", "richness", "ebv", "type", "grading", "ref", "rows", "flags", "row"]
     flags = systems["flags"].map(" ".join)
     return systems.assign(richness=np.nan, ebv=np.nan, flags=flags)[names].reset_index(drop=True)
 
 
-def _gone(raw, rows, reasons):
+def _gone(raw: pd.DataFrame, rows: Iterable[int], reasons: Iterable[str]) -> pd.DataFrame:
     rows = np.asarray(rows, int)
     return pd.DataFrame({"row": rows, "name": raw["name"].to_numpy()[rows], "reason": np.asarray(reasons, object)})

@@ -14,7 +14,7 @@ _FINE_MESH, _DARK_SHARE = 16, 0.4
 _IMPOSSIBLE = (0.02, 8.0)
 
 
-def sky_model(image, valid):
+def sky_model(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sky level and pixel noise on a mesh.
 
     Parameters
@@ -39,7 +39,7 @@ def sky_model(image, valid):
     return level, sigma
 
 
-def to_variance(values, kind):
+def to_variance(values: np.ndarray, kind: str) -> np.ndarray:
     """Variance from a noise map.
 
     Parameters
@@ -65,7 +65,7 @@ def to_variance(values, kind):
     return np.where(np.isfinite(variance) & (variance > 0) & (values > 0), variance, np.inf)
 
 
-def noise_ratio(image, variance):
+def noise_ratio(image: np.ndarray, variance: np.ndarray) -> float:
     """Scatter of blank pixels over what the variance says.
 
     Parameters
@@ -89,7 +89,7 @@ def noise_ratio(image, variance):
     return lower_sigma(pulls)[0]
 
 
-def checked_variance(image, values, kind, where):
+def checked_variance(image: np.ndarray, values: np.ndarray, kind: str, where: str) -> tuple[np.ndarray, float]:
     """Variance of a stated map after a look at the pixels.
 
     A map whose blank pixels scatter more than it says is raised to what they show; one whose pixels scatter less is

@@ -1,10 +1,12 @@
 """The outcome of a target from the outcomes of its bands."""
 
+from collections.abc import Sequence
+
 #: colours need two bands
 MIN_BANDS = 2
 
 
-def target_outcome(bands):
+def target_outcome(bands: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """Status of a target after fetching.
 
     Parameters

@@ -6,8 +6,9 @@ Rules take the digest of their shard's rows as a parameter, so that changing one
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tandemlens.base.atomic import sha256, write_text
 from tandemlens.base.errors import SettingsError
@@ -30,7 +31,15 @@ class Shard(NamedTuple):
     systems: int
 
 
-def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None):
+def load_plan(
+    settings: dict[str, Any],
+    path: str | Path,
+    code: dict[str, str],
+    write: bool,
+    classes: Sequence[str] = (),
+    fetch: dict[str, Any] | None = None,
+    tandems: dict[str, Any] | None = None,
+) -> dict[str, Shard]:
     """Shards of a sample with digest and number of their rows, cached beside the cleaned table.
 
     Parameters
@@ -66,8 +75,8 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     cache = path.with_suffix(".plan.json")
     if not write and cache.is_file():
         return _shards(json.loads(cache.read_text())["shards"])
-    settings = at_hand(settings, fetch)
-    clusters = [at_hand(_plain(name), fetch) for name in settings.get("lens_clusters", ())]
+    settings = at_hand(settings, fetch or {})
+    clusters = [at_hand(_plain(name), fetch or {}) for name in settings.get("lens_clusters", ())]
     asked = {**settings, "twins": list(classes), "tandems": tandems}
     files = _files(settings, *clusters, tandems)
     key = _key(asked, files, code)
@@ -82,21 +91,21 @@ def load_plan(settings, path, code, write, classes=(), fetch=None, tandems=None)
     shards = _shards(facts_of_shards)
     if write:
         write_targets(path, frame, dropped)
-        facts = job_facts("plan", started, [path], {str(file): sha256(file) for file in files}, None, code, asked)
+        facts = job_facts("plan", started, [str(path)], {str(file): sha256(file) for file in files}, None, code, asked)
         write_sidecar(path, facts)
         write_text(cache, json.dumps({"key": key, "shards": shards}, indent=1))
     return shards
 
 
-def _shards(stored):
+def _shards(stored: dict[str, Any]) -> dict[str, Shard]:
     return {name: Shard(*facts) for name, facts in stored.items()}
 
 
-def _plain(catalogue):
+def _plain(catalogue: str) -> dict[str, Any]:
     return {"catalogue": catalogue, "columns": {}, "format": "auto", "hdu": 1}
 
 
-def _files(*sections):
+def _files(*sections: dict[str, Any] | None) -> list[str]:
     files = [section["catalogue"] for section in sections if section and section["catalogue"]]
     for file in files:
         if not Path(file).is_file():
@@ -104,6 +113,6 @@ def _files(*sections):
     return files
 
 
-def _key(settings, files, code):
+def _key(settings: dict[str, Any], files: list[str], code: dict[str, Any]) -> str:
     text = json.dumps([settings, code, [sha256(file) for file in files]], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,8 @@
 """Targets of a sample, read and cleaned, and the shards that they fall in."""
 
 import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tandemlens.base.atomic import write_text
 from tandemlens.base.columns.targets import COLUMNS
@@ -11,10 +13,20 @@ from tandemlens.survey.lenscat import read_lenscat
 from tandemlens.survey.tandems import find_tandems
 from tandemlens.survey.targets import add_twins, clean_targets, shard_digests, shard_sizes
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
 log = logging.getLogger("tandemlens")
 
 
-def plan_targets(settings, clusters, classes=(), tandems=None):
+def plan_targets(
+    settings: dict[str, Any],
+    clusters: list[dict[str, Any]],
+    classes: Sequence[str] = (),
+    tandems: dict[str, Any] | None = None,
+) -> "tuple[pd.DataFrame, pd.DataFrame | None, dict[str, Any]]":
     """Cleaned targets of a sample.
 
     Parameters
@@ -59,7 +71,7 @@ def plan_targets(settings, clusters, classes=(), tandems=None):
     return frame, dropped, {name: (digest, sizes[name]) for name, digest in shard_digests(frame).items()}
 
 
-def write_targets(path, frame, dropped):
+def write_targets(path: "Path", frame: "pd.DataFrame", dropped: "pd.DataFrame") -> None:
     """Write the targets, and what was left out of a list of lenses beside them.
 
     Parameters
@@ -74,18 +86,18 @@ def write_targets(path, frame, dropped):
         write_text(path.with_suffix(".dropped.csv"), dropped.to_csv(index=False))
 
 
-def _read(settings, clusters):
+def _read(settings: dict[str, Any], clusters: list[Any]) -> "tuple[pd.DataFrame, None]":
     """Rows of the catalogue; of a list of lenses also what was left out."""
     if settings["format"] != "lenscat":
         return _rows(settings), None
     return read_lenscat(settings["catalogue"], settings["lens_types"], [_rows(section) for section in clusters])
 
 
-def _rows(section):
+def _rows(section: dict[str, Any]) -> "pd.DataFrame":
     return read_catalogue(section["catalogue"], section["columns"], section["format"], section["hdu"])
 
 
-def _with_tandems(frame, name, tandems):
+def _with_tandems(frame: "pd.DataFrame", name: str, tandems: dict[str, Any]) -> "pd.DataFrame":
     background = clean_targets(_rows(tandems), 0, 1) if tandems["catalogue"] else frame
     pairs = find_tandems(frame, background, tandems["dz_min"], tandems["radius_arcsec"])
     kept = frame[frame["target_id"].isin(pairs["target_id"])]

@@ -1,6 +1,7 @@
 """Point-spread functions as they come: checked, centred, their width, and a PSF from field stars."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sep
@@ -9,6 +10,9 @@ from scipy.ndimage import map_coordinates
 
 from tandemlens.base.errors import DataError
 from tandemlens.base.robust import MAD_TO_SIGMA, robust_sigma
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: wings of ground-based seeing
 MOFFAT_BETA = 3.0
@@ -21,7 +25,9 @@ _STAMP_FWHM = 5.0
 _FADE = 0.6
 
 
-def moffat(size, scale, fwhm, dx=0.0, dy=0.0, beta=MOFFAT_BETA):
+def moffat(
+    size: int, scale: float, fwhm: float, dx: float = 0.0, dy: float = 0.0, beta: float = MOFFAT_BETA
+) -> np.ndarray:
     """Moffat profile of sum 1 on a square grid, sampled at pixel centres (Moffat 1969).
 
     Parameters
@@ -43,7 +49,7 @@ def moffat(size, scale, fwhm, dx=0.0, dy=0.0, beta=MOFFAT_BETA):
     return profile / profile.sum()
 
 
-def check_psf(psf, where):
+def check_psf(psf: np.ndarray, where: str) -> np.ndarray:
     """Refuse a PSF that is not one.
 
     Parameters
@@ -72,7 +78,7 @@ def check_psf(psf, where):
     return centre_psf(psf)
 
 
-def centre_psf(psf):
+def centre_psf(psf: np.ndarray) -> np.ndarray:
     """Cut a PSF to an odd square around its peak, move its centroid to the middle, normalise.
 
     Parameters
@@ -94,7 +100,7 @@ def centre_psf(psf):
     return psf / psf.sum()
 
 
-def _core_centroid(psf):
+def _core_centroid(psf: np.ndarray) -> tuple[float, float]:
     """Centroid weighted with a Gaussian of the PSF's own width, which wings and noise do not move."""
     ny, nx = psf.shape
     peak = np.unravel_index(np.argmax(psf), psf.shape)
@@ -112,7 +118,7 @@ def _core_centroid(psf):
     return float(cy), float(cx)
 
 
-def radii_map(shape):
+def radii_map(shape: tuple[int, int]) -> np.ndarray:
     """Distance of every pixel from the middle of a grid.
 
     Parameters
@@ -127,7 +133,7 @@ def radii_map(shape):
     return np.hypot(y[:, None], x[None])
 
 
-def growth_curve(psf, radii):
+def growth_curve(psf: np.ndarray, radii: "ArrayLike") -> np.ndarray:
     """Fraction of the light of a centred PSF within circles, with the exact overlap of circle and pixels.
 
     Parameters
@@ -144,7 +150,7 @@ def growth_curve(psf, radii):
     return np.array([(circular_overlap_grid(*edges, r, 1, 1) * psf).sum() for r in np.asarray(radii, float)])
 
 
-def fwhm(psf):
+def fwhm(psf: np.ndarray) -> float:
     """Full width at half maximum of the azimuthal mean of a centred PSF.
 
     The half-maximum is found on the spline of the core, so that sampling does not step it.
@@ -190,7 +196,7 @@ class StarPsf:
     quality: float
 
 
-def star_psf(image, sigma, valid, where, saturation=np.inf):
+def star_psf(image: np.ndarray, sigma: float, valid: np.ndarray, where: str, saturation: float = np.inf) -> StarPsf:
     """Build a PSF from the stars of a field.
 
     Stars are the narrow locus of bright, round, isolated, unsaturated detections in half-light radius; their stamps are
@@ -222,17 +228,17 @@ def star_psf(image, sigma, valid, where, saturation=np.inf):
     found, segments = sep.extract(image, 3 * sigma, mask=~valid, minarea=6, deblend_cont=0.005, segmentation_map=True)
     chosen, width = _star_locus(found, image, saturation)
     half = int(np.ceil(_STAMP_FWHM * width))
-    stamps = [
+    found_stamps = [
         _star_stamp(image, segments, valid, star, index, half)
         for index, star in zip(chosen + 1, found[chosen], strict=True)
     ]
-    stamps = [s for s in stamps if s is not None][:_MAX_STARS]
-    if len(stamps) < _MIN_STARS:
+    usable = [s for s in found_stamps if s is not None][:_MAX_STARS]
+    if len(usable) < _MIN_STARS:
         raise DataError(
             "bad_psf",
-            f"{where}: {len(stamps)} usable stars in the field, {_MIN_STARS} are needed; give psf.file or psf.fwhm",
+            f"{where}: {len(usable)} usable stars in the field, {_MIN_STARS} are needed; give psf.file or psf.fwhm",
         )
-    flux, stamps = (np.array(part) for part in zip(*stamps, strict=True))
+    flux, stamps = (np.array(part) for part in zip(*usable, strict=True))
     keep = np.ones(len(stamps), bool)
     for _ in range(2):
         psf = _combine(stamps[keep] / flux[keep, None, None])
@@ -244,7 +250,7 @@ def star_psf(image, sigma, valid, where, saturation=np.inf):
     return StarPsf(centre_psf(_tame_wings(psf)), int(keep.sum()), float(np.median(residual[keep])))
 
 
-def _star_locus(found, image, saturation):
+def _star_locus(found: np.ndarray, image: np.ndarray, saturation: float) -> tuple[np.ndarray, float]:
     """Indices of stars, brightest first, and their FWHM, pixel."""
     snr_like = found["flux"] / np.sqrt(np.maximum(found["npix"], 1)) / max(robust_sigma(image[::7, ::7]), 1e-30)
     bright = (found["flag"] == 0) & (snr_like > _STAR_SNR / 3) & (found["peak"] < 0.8 * saturation)
@@ -267,7 +273,7 @@ def _star_locus(found, image, saturation):
     return index[near][order], 1.7 * float(np.exp(locus))
 
 
-def _mode(values):
+def _mode(values: np.ndarray) -> float:
     """Half-sample mode (Robertson & Cryer 1974) of the lower 60 per cent."""
     values = np.sort(values)[: max(int(0.6 * len(values)), 4)]
     while len(values) > 3:
@@ -278,7 +284,9 @@ def _mode(values):
     return float(values.mean())
 
 
-def _star_stamp(image, segments, valid, star, label, half):
+def _star_stamp(
+    image: np.ndarray, segments: np.ndarray, valid: np.ndarray, star: Any, label: int, half: int
+) -> tuple[float, np.ndarray] | None:
     """Flux and centred stamp of one star, or None if it is not alone, valid and inside."""
     x, y = round(float(star["x"])), round(float(star["y"]))
     ny, nx = image.shape
@@ -302,14 +310,14 @@ def _star_stamp(image, segments, valid, star, label, half):
     return (flux, moved) if flux > 0 else None
 
 
-def _combine(stamps):
+def _combine(stamps: np.ndarray) -> np.ndarray:
     middle = np.median(stamps, axis=0)
     spread = MAD_TO_SIGMA * np.median(np.abs(stamps - middle), axis=0) + 1e-9
     inside = np.abs(stamps - middle) <= 3 * spread
     return np.where(inside, stamps, 0).sum(0) / np.maximum(inside.sum(0), 1)
 
 
-def _residual(stamps, flux, psf, sigma, width):
+def _residual(stamps: np.ndarray, flux: np.ndarray, psf: np.ndarray, sigma: float, width: float) -> np.ndarray:
     near = radii_map(psf.shape) <= 2 * width
     away = np.abs(stamps - flux[:, None, None] * psf)[:, near].sum(1)
     # The mean absolute deviation of Gaussian noise is 0.8 sigma.
@@ -317,7 +325,7 @@ def _residual(stamps, flux, psf, sigma, width):
     return np.sqrt(np.maximum(away**2 - noise**2, 0)) / flux
 
 
-def _denoise(psf, stamps):
+def _denoise(psf: np.ndarray, stamps: np.ndarray) -> np.ndarray:
     """Take out the frequencies that are noise, by the spread of the stars; steeper than Wiener's filter, which widens.
 
     Where a wider PSF is all noise, a narrower one has little power: matching one to the other would turn that noise
@@ -333,7 +341,7 @@ def _denoise(psf, stamps):
     return np.fft.ifft2(np.fft.fft2(psf) * keep[rings]).real
 
 
-def _tame_wings(psf):
+def _tame_wings(psf: np.ndarray) -> np.ndarray:
     """Fade wings to zero where the azimuthal mean falls below its own scatter: an edge would ring when matched."""
     radius = radii_map(psf.shape)
     rings = radius.astype(int)

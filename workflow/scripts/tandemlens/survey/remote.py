@@ -3,10 +3,15 @@
 Every process of Snakemake reads this, so that what asks for them, which takes long to import, is imported when asked.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SCHEME = "vizier:"
 
 
-def is_remote(catalogue):
+def is_remote(catalogue: "str | Path") -> bool:
     """Whether a catalogue of the settings is a table of VizieR and no path.
 
     Parameters
@@ -20,7 +25,7 @@ def is_remote(catalogue):
     return str(catalogue).startswith(SCHEME)
 
 
-def at_hand(section, fetch):
+def at_hand(section: dict[str, Any], fetch: dict[str, Any]) -> dict[str, Any]:
     """Settings that name a catalogue, with a file in the place of a table of VizieR.
 
     Parameters

@@ -9,7 +9,7 @@ from tandemlens.base.columns.tandems import COLUMNS
 from tandemlens.base.tables import empty_frame
 
 
-def find_tandems(targets, background, dz_min, radius_arcsec):
+def find_tandems(targets: pd.DataFrame, background: pd.DataFrame, dz_min: float, radius_arcsec: float) -> pd.DataFrame:
     """For each target the clusters that lie behind it.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ _CLOSE_ARCMIN = 4.0
 NONE = "none"
 
 
-def clean_targets(raw, group_radius_arcmin, nside):
+def clean_targets(raw: pd.DataFrame, group_radius_arcmin: float, nside: int) -> pd.DataFrame:
     """Clean a catalogue without losing a row.
 
     Parameters
@@ -65,7 +66,7 @@ def clean_targets(raw, group_radius_arcmin, nside):
     return frame.assign(canvas=frame["target_id"], wanted="")
 
 
-def add_twins(frame, classes):
+def add_twins(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """One row per class for every usable target, all on the canvas of that target.
 
     Parameters
@@ -91,7 +92,9 @@ def add_twins(frame, classes):
     return pd.concat(parts).sort_values("source_row", kind="stable", ignore_index=True)
 
 
-def field_groups(ra, dec, names, radius_arcmin, cells=None):
+def field_groups(
+    ra: np.ndarray, dec: np.ndarray, names: np.ndarray, radius_arcmin: float, cells: np.ndarray | None = None
+) -> np.ndarray:
     """Group by union-find over separation, so that chains of close fields are one group.
 
     Where targets stand so densely that such chains would never end, only closer ones are linked: the radius of a target
@@ -127,7 +130,7 @@ def field_groups(ra, dec, names, radius_arcmin, cells=None):
     return pd.Series(names).groupby(label[at]).transform("min").to_numpy()
 
 
-def shard_digests(frame):
+def shard_digests(frame: pd.DataFrame) -> dict[str, str]:
     """Digest of the rows of every shard; changes with the content and not with the order of the catalogue.
 
     Parameters
@@ -147,7 +150,7 @@ def shard_digests(frame):
     return digests
 
 
-def shard_sizes(frame):
+def shard_sizes(frame: pd.DataFrame) -> dict[str, int]:
     """Number of rows of every shard.
 
     Parameters
@@ -162,7 +165,7 @@ def shard_sizes(frame):
     return frame.loc[frame["shard"] != NONE, "shard"].value_counts().to_dict()
 
 
-def _refuse_coordinates(frame, raw):
+def _refuse_coordinates(frame: pd.DataFrame, raw: pd.DataFrame) -> None:
     ra, dec = frame["ra"].to_numpy(), frame["dec"].to_numpy()
     bad = ~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90) & (ra >= -360) & (ra <= 360))
     frame["ra"], frame["dec"] = np.mod(np.where(bad, np.nan, ra), 360.0), np.where(bad, np.nan, dec)
@@ -173,14 +176,15 @@ def _refuse_coordinates(frame, raw):
     ]
 
 
-def _redshift(values):
+def _redshift(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     z = numbers(values)
     missing, odd = ~np.isfinite(z), np.isfinite(z) & ((z <= 0) | (z > 5))
     return np.where(missing | odd, np.nan, z), np.where(missing, "no_redshift", np.where(odd, "bad_redshift", ""))
 
 
-def _identifiers(frame, raw):
-    identifiers, seen = [], {}
+def _identifiers(frame: pd.DataFrame, raw: pd.DataFrame) -> list[str]:
+    identifiers: list[str] = []
+    seen: dict[str, int] = {}
     for name, ra, dec, status, a, d in zip(
         frame["name"], frame["ra"], frame["dec"], frame["status"], raw["ra"], raw["dec"], strict=True
     ):
@@ -194,7 +198,7 @@ def _identifiers(frame, raw):
     return identifiers
 
 
-def _refuse_duplicates(frame):
+def _refuse_duplicates(frame: pd.DataFrame) -> None:
     ok = np.flatnonzero(frame["status"] == "ok")
     if len(ok) == 0:
         return
@@ -209,14 +213,14 @@ def _refuse_duplicates(frame):
             )
 
 
-def _shards(ra, dec, nside):
+def _shards(ra: np.ndarray, dec: np.ndarray, nside: int) -> list[str]:
     cells = HEALPix(nside, order="nested").lonlat_to_healpix(ra * u.deg, dec * u.deg)
     return [f"hp{nside}_{cell:05d}" for cell in cells]
 
 
-def _unit_vectors(ra, dec):
+def _unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     return SkyCoord(ra, dec, unit="deg").cartesian.xyz.value.T
 
 
-def _chord(arcsec):
+def _chord(arcsec: float | np.ndarray) -> float | np.ndarray:
     return 2 * np.sin(np.radians(arcsec / 3600) / 2)

@@ -1,9 +1,14 @@
 """The piece of an image around a target, and the smooth maps of the field around that."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from tandemlens.base.errors import DataError
 from tandemlens.base.interpolate import linear_weights
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 #: field around a target from which its PSF and sky are taken, pixel
 _FIELD = 4096
@@ -33,7 +38,9 @@ class Window:
         With status no_coverage if no pixel of the image lies in it.
     """
 
-    def __init__(self, wcs, target, side, shape, where, most):
+    def __init__(
+        self, wcs: "WCS", target: dict[str, Any], side: float, shape: tuple[int, int], where: str, most: int
+    ) -> None:
         x, y = wcs.all_world2pix(target["ra"], target["dec"], 0)
         if not (np.isfinite(x) and np.isfinite(y)):
             raise DataError("no_coverage", f"{where}: the target lies outside the projection of the image")
@@ -52,7 +59,7 @@ class Window:
         self.wcs.wcs.crpix = wcs.wcs.crpix - [x0, y0]
         self._centre = (float(y), float(x))
 
-    def cut(self, piece, fill):
+    def cut(self, piece: np.ndarray, fill: float | int) -> np.ndarray:
         """Piece of the image in its place on the full window.
 
         Parameters
@@ -71,7 +78,7 @@ class Window:
         out[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
         return out
 
-    def field(self, shape):
+    def field(self, shape: tuple[int, int]) -> tuple[slice, ...]:
         """The block of the image that holds the window and its surroundings.
 
         Parameters
@@ -103,11 +110,11 @@ class SkyMap:
         Where the field lies on the image.
     """
 
-    def __init__(self, values, part):
+    def __init__(self, values: np.ndarray, part: tuple[slice, ...]) -> None:
         self._coarse = values[::_SKY_STEP, ::_SKY_STEP].copy()
         self._start = [axis.start for axis in part]
 
-    def on(self, part):
+    def on(self, part: tuple[slice, ...]) -> np.ndarray:
         """The map on a window of the image.
 
         Parameters

@@ -27,12 +27,12 @@ class Brick:
     ra: float
     dec: float
 
-    def offsets(self, ra, dec):
+    def offsets(self, ra: float | np.ndarray, dec: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tangent-plane offsets from the centre.
 
         Parameters
         ----------
-        ra, dec : ndarray, deg
+        ra, dec : float or ndarray, deg
 
         Returns
         -------
@@ -46,7 +46,7 @@ class Brick:
         eta = (np.sin(d) * np.cos(d0) - np.cos(d) * np.sin(d0) * np.cos(a)) / depth
         return np.degrees(xi), np.degrees(eta)
 
-    def holds(self, ra, dec, margin=0.0):
+    def holds(self, ra: float | np.ndarray, dec: float | np.ndarray, margin: float = 0.0) -> np.ndarray:
         """Whether the image of the brick reaches around places.
 
         Parameters
@@ -56,13 +56,13 @@ class Brick:
 
         Returns
         -------
-        bool or bool ndarray
+        bool ndarray
         """
         xi, eta = self.offsets(ra, dec)
         return (np.abs(xi) <= _HALF - margin) & (np.abs(eta) <= _HALF - margin)
 
 
-def brick_at(ra, dec):
+def brick_at(ra: float, dec: float) -> Brick:
     """The brick in which a place lies.
 
     Parameters
@@ -77,7 +77,7 @@ def brick_at(ra, dec):
     return _brick(row, int(np.floor(ra % 360 / 360 * _columns(row))))
 
 
-def bricks_near(ra, dec):
+def bricks_near(ra: float, dec: float) -> list[Brick]:
     """The brick of a place and its neighbours.
 
     Parameters
@@ -99,7 +99,7 @@ def bricks_near(ra, dec):
     return list(out.values())
 
 
-def images_over(ra, dec):
+def images_over(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Number of brick images that reach over places close together.
 
     Parameters
@@ -115,12 +115,12 @@ def images_over(ra, dec):
     return np.sum([brick.holds(ra, dec) for brick in near], axis=0)
 
 
-def _columns(row):
+def _columns(row: int) -> int:
     low = abs(-90 + row * BRICK) - BRICK / 2
     return int(np.ceil(360 / BRICK * np.cos(np.radians(max(low, 0.0))) / 2) * 2)
 
 
-def _brick(row, column):
+def _brick(row: int, column: int) -> Brick:
     dec, n = -90 + row * BRICK, _columns(row)
     ra = (column + 0.5) * 360 / n
     sign = "m" if dec < 0 else "p"

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -43,20 +45,20 @@ class Cache:
     folder : str or Path
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         #: what this process has hashed: path -> state of the file then, and its digest
-        self._hashed = {}
+        self._hashed: dict[Path, tuple[tuple[int, int, int], str]] = {}
 
     @contextmanager
-    def lock(self, key):
+    def lock(self, key: dict[str, Any]) -> Iterator[Any]:
         """Hold a key, so that nobody else asks for it meanwhile, in this process or another."""
         path = self._folder / "locks" / _digest(key)[:_LOCK_DIGITS]
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path, poll_interval=0.02):
             yield
 
-    def find(self, key, suffix):
+    def find(self, key: dict[str, Any], suffix: str) -> Answer | None:
         """The answer to a question, if it is there and unspoiled.
 
         Parameters
@@ -77,15 +79,15 @@ class Cache:
             return None
         return found if found.sha256 == facts.get("sha256") else None
 
-    def _digest_of(self, path):
+    def _digest_of(self, path: Path) -> str:
         """SHA-256 of a file, which many targets of a brick share; read again only if the file has changed."""
-        state = os.stat(path)
-        state = state.st_mtime_ns, state.st_size, state.st_ino
-        if self._hashed.get(path, (None,))[0] != state:
+        found = os.stat(path)
+        state = found.st_mtime_ns, found.st_size, found.st_ino
+        if path not in self._hashed or self._hashed[path][0] != state:
             self._hashed[path] = state, sha256(path)
         return self._hashed[path][1]
 
-    def keep(self, key, suffix, temporary, tries, url):
+    def keep(self, key: dict[str, Any], suffix: str, temporary: Path, tries: int, url: str) -> Answer:
         """Move a checked answer into the cache; its facts come last and make it count.
 
         Parameters
@@ -112,7 +114,7 @@ class Cache:
         write_text(_facts(path), json.dumps(facts, indent=1, sort_keys=True))
         return answer
 
-    def temporary(self, key, suffix):
+    def temporary(self, key: dict[str, Any], suffix: str) -> Path:
         """A name for an answer that is on its way.
 
         Parameters
@@ -129,14 +131,14 @@ class Cache:
         # the lock of the key is held, and what a killed job left is written over
         return path.with_name(f".part.{path.name}")
 
-    def _path(self, key, suffix):
+    def _path(self, key: dict[str, Any], suffix: str) -> Path:
         digest = _digest(key)
         return self._folder / key["service"] / digest[:2] / f"{digest}{suffix}"
 
 
-def _digest(key):
+def _digest(key: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _facts(path):
+def _facts(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")

@@ -1,7 +1,9 @@
 """Looks at an answer before it is believed: a whole FITS file of the right place, size and bands, with weight."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -14,6 +16,9 @@ from tandemlens.base.warning_filters import warning_filters
 from tandemlens.survey.layers import pick
 from tandemlens.survey.services.client import BadAnswer
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _MAGIC = {".fits": b"SIMPLE  =", ".fz": b"SIMPLE  =", ".gz": b"\x1f\x8b", ".bz2": b"BZh", ".zip": b"PK\x03\x04"}
 _BLOCK = 2880
 #: the middle of an answer may be off the target by this much, pixel
@@ -22,7 +27,7 @@ _SHOWN = 60
 
 
 @contextmanager
-def whole_fits(path, suffix=".fits"):
+def whole_fits(path: "str | Path", suffix: str = ".fits") -> Iterator[Any]:
     """Open a FITS file that must be whole.
 
     Parameters
@@ -57,7 +62,7 @@ def whole_fits(path, suffix=".fits"):
         raise BadAnswer(f"the FITS file is broken: {error}") from error
 
 
-def check_magic(path, suffix):
+def check_magic(path: "str | Path", suffix: str) -> None:
     """Refuse a file that does not begin as its kind does; what it says instead is told.
 
     Parameters
@@ -99,14 +104,14 @@ class FitsCheck:
         on the image.
     """
 
-    images: tuple
-    weights: tuple = ()
-    place: tuple | None = None
+    images: tuple[dict[str, Any], ...]
+    weights: tuple[dict[str, Any], ...] = ()
+    place: tuple[float, float] | None = None
     side: int | None = None
     suffix: str = ".fits"
     cut: bool = False
 
-    def __call__(self, path):
+    def __call__(self, path: "str | Path") -> None:
         """Look at an answer.
 
         Parameters
@@ -127,7 +132,7 @@ class FitsCheck:
             if self.weights and not any((np.nan_to_num(_pixels(hdus, w)[1]) > 0).any() for w in self.weights):
                 raise DataError("no_coverage", "the survey has no data there: the weight of every pixel is 0")
 
-    def _check_image(self, hdu, data):
+    def _check_image(self, hdu: Any, data: np.ndarray) -> None:
         ny, nx = data.shape
         if self.side is not None and max(abs(ny - self.side), abs(nx - self.side)) > 1:
             raise BadAnswer(f"the image is {nx}x{ny} pixels, {self.side} were asked for")
@@ -143,7 +148,7 @@ class FitsCheck:
             raise BadAnswer(f"the middle of the image is {off:.1f} pixels from the target")
 
 
-def celestial(header):
+def celestial(header: fits.Header) -> WCS:
     """Celestial WCS of a header; old spellings, which many archives keep, are put right without a word.
 
     Parameters
@@ -158,7 +163,7 @@ def celestial(header):
         return WCS(header, naxis=2).celestial
 
 
-def _pixels(hdus, spec):
+def _pixels(hdus: Any, spec: dict[str, Any]) -> tuple[Any, np.ndarray]:
     try:
         hdu = pick(hdus, spec, "")
         data = hdu.data if spec.get("plane") is None else hdu.data[spec["plane"]]

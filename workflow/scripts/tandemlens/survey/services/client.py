@@ -3,9 +3,11 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -17,6 +19,11 @@ from urllib3.util import Retry
 from tandemlens.base.errors import DataError
 from tandemlens.base.secrets import redact
 from tandemlens.survey.services.cache import Cache
+
+if TYPE_CHECKING:
+    from requests.auth import AuthBase
+
+    from tandemlens.survey.services.cache import Answer
 
 log = logging.getLogger("tandemlens")
 USER_AGENT = "tandemlens (cluster lens search)"
@@ -36,7 +43,7 @@ class BadAnswer(Exception):
         Of the band, should it stay so.
     """
 
-    def __init__(self, message, status="fetch_failed"):
+    def __init__(self, message: str, status: str = "fetch_failed") -> None:
         super().__init__(message)
         self.status = status
 
@@ -44,7 +51,7 @@ class BadAnswer(Exception):
 class _Again(Exception):
     """A try that failed and may be repeated, not before `after` seconds."""
 
-    def __init__(self, message, status="fetch_failed", after=None):
+    def __init__(self, message: str, status: str = "fetch_failed", after: float | None = None) -> None:
         super().__init__(message)
         self.status, self.after = status, after
 
@@ -79,19 +86,19 @@ class Request:
     """
 
     url: str
-    key: dict
-    check: object
-    params: dict = field(default_factory=dict)
-    data: dict | None = None
+    key: dict[str, Any]
+    check: Callable[[Path], object]
+    params: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] | None = None
     suffix: str = ".fits"
-    auth: object = None
-    headers: dict = field(default_factory=dict)
-    final: dict = field(default_factory=dict)
-    rework: object = None
+    auth: "AuthBase | None" = None
+    headers: dict[str, str] = field(default_factory=dict)
+    final: dict[int, tuple[str, str]] = field(default_factory=dict)
+    rework: Callable[[Path], object] | None = None
     pause: float | None = None
 
     @property
-    def host(self):
+    def host(self) -> str:
         """Host whose connections the request counts for."""
         return urlsplit(self.url).netloc
 
@@ -107,20 +114,21 @@ class Client:
         Host -> connections that its service allows, where fewer than ``fetch.connections``.
     """
 
-    def __init__(self, settings, connections=None):
+    def __init__(self, settings: dict[str, Any], connections: dict[str, int] | None = None) -> None:
         self._settings = settings
         self._limits = connections or {}
         self._cache = Cache(settings["cache"])
         self._slots = Path(settings["cache"]) / "slots"
         self._local, self._lock = threading.local(), threading.Lock()
-        self._gates, self._locked_out = {}, {}
+        self._gates: dict[str, threading.Semaphore] = {}
+        self._locked_out: dict[str, str] = {}
         self._end = time.monotonic() + 60 * settings["shard_minutes"]
         #: what it cost: requests, bytes, again (repeated requests), cached (answers that were there)
         self.counts = {"requests": 0, "bytes": 0, "again": 0, "cached": 0}
         #: file of every answer that was given -> SHA-256
-        self.answers = {}
+        self.answers: dict[str, str] = {}
 
-    def get(self, request):
+    def get(self, request: Request) -> "Answer":
         """The answer to a request, from the cache or from the service.
 
         Parameters
@@ -144,7 +152,7 @@ class Client:
         self.answers[str(answer.path)] = answer.sha256
         return answer
 
-    def kept(self, key, suffix=".fits"):
+    def kept(self, key: dict[str, Any], suffix: str = ".fits") -> "Answer | None":
         """The answer to a question if it is in the cache; nobody is asked.
 
         Parameters
@@ -160,7 +168,7 @@ class Client:
         self._count(cached=int(found is not None))
         return found
 
-    def _fetch(self, request):
+    def _fetch(self, request: Request) -> "Answer":
         if request.auth and request.host in self._locked_out:
             # a wrong password sent again and again closes an account
             raise DataError("fetch_failed", self._locked_out[request.host])
@@ -186,7 +194,7 @@ class Client:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _once(self, request, temporary):
+    def _once(self, request: Request, temporary: Path) -> None:
         """One try: the answer is written to `temporary` and checked."""
         with self._slot(request.host):
             seconds = min(self._settings["request_seconds"], self._end - time.monotonic())
@@ -204,7 +212,7 @@ class Client:
             log.debug("%s: %s", request.host, redact(str(error)))
             raise _Again(str(error), error.status) from error
 
-    def _transfer(self, request, temporary, seconds):
+    def _transfer(self, request: Request, temporary: Path, seconds: int) -> None:
         end = time.monotonic() + seconds
         method = "GET" if request.data is None else "POST"
         with self._session().request(
@@ -225,7 +233,7 @@ class Client:
                     if time.monotonic() > end:
                         raise _Again(f"no whole answer within {seconds:.0f} s")
 
-    def _refuse(self, request, response):
+    def _refuse(self, request: Request, response: requests.Response) -> None:
         code = response.status_code
         if code in request.final:
             raise DataError(request.final[code][0], f"{request.host}: {request.final[code][1]} (HTTP {code})")
@@ -245,35 +253,35 @@ class Client:
             # before a file of gigabytes is swallowed
             raise _Again(f"HTTP {code} with {said!r}, {part!r} was asked for")
 
-    def _wait(self, state):
+    def _wait(self, state: Any) -> float:
         error = state.outcome.exception()
         grown = wait_exponential_jitter(
             multiplier=self._settings["backoff_seconds"], max=120, jitter=self._settings["backoff_seconds"]
         )(state)
         return grown if error.after is None else max(error.after, 0.0) + self._settings["backoff_seconds"] * 0.1
 
-    def _sleep(self, seconds):
+    def _sleep(self, seconds: Any) -> None:
         if time.monotonic() + seconds > self._end:
             raise DataError("fetch_failed", f"the next try would come too late: {self._budget()}")
         time.sleep(seconds)
 
-    def _budget(self):
+    def _budget(self) -> str:
         return f"the {self._settings['shard_minutes']:g} min of fetch.shard_minutes are used up; run again to go on"
 
-    def _mirrored(self, url):
+    def _mirrored(self, url: str) -> str:
         for ours, theirs in self._settings["mirrors"].items():
             if url.startswith(ours):
                 return theirs + url[len(ours) :]
         return url
 
-    def _session(self):
+    def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
             self._local.session.headers["User-Agent"] = USER_AGENT
         return self._local.session
 
     @contextmanager
-    def _slot(self, host):
+    def _slot(self, host: str) -> Iterator[Any]:
         """One of the connections that a host allows to all jobs on this machine."""
         count = min(self._settings["connections"], self._limits.get(host, self._settings["connections"]))
         with self._lock:
@@ -285,7 +293,7 @@ class Client:
             finally:
                 lock.release()
 
-    def _free_slot(self, host, count):
+    def _free_slot(self, host: str, count: int) -> Any:
         self._slots.mkdir(parents=True, exist_ok=True)
         while True:
             for k in range(count):
@@ -298,20 +306,20 @@ class Client:
                 raise DataError("fetch_failed", f"{host}: no free connection; {self._budget()}")
             time.sleep(0.02)
 
-    def _count(self, **more):
+    def _count(self, **more: Any) -> None:
         with self._lock:
             for name, value in more.items():
                 self.counts[name] += value
 
 
-def _retry_after(header):
+def _retry_after(header: str | None) -> float | None:
     try:
         return Retry().parse_retry_after(header) if header else None
     except InvalidHeader:
         return None
 
 
-def _innermost(error):
+def _innermost(error: Any) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return redact(str(error))

@@ -1,5 +1,6 @@
 """Dark Energy Survey: coadd cutouts of the NOIRLab image service (simple image access, version 1)."""
 
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -11,6 +12,14 @@ from tandemlens.survey.services.checks import FitsCheck, celestial
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.service import answer_facts, band_labels, each_band, question
 from tandemlens.survey.services.votables import read_votable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _SERVICE = "https://datalab.noirlab.edu"
 _COLUMNS = ("proctype", "prodtype", "obs_bandpass", "exptime", "access_url")
@@ -36,20 +45,22 @@ class Des:
 
     hosts = (_SERVICE.removeprefix("https://"),)
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._size = client, size_arcsec
         self._collection, self._scale = survey["service"]["collection"], survey["pixel_scale"]
         self._labels = band_labels(survey, bands)
         self._field = max(size_arcsec, survey["defaults"]["psf"]["field_arcsec"])
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
         stacks = self._stacks(target)
         if not stacks:
             raise DataError("no_coverage", f"{self._collection} has no stack there")
         return each_band(self._labels, lambda band: self._band(target, band, stacks))
 
-    def _stacks(self, target):
+    def _stacks(self, target: dict[str, Any]) -> list[dict[str, str]]:
         """Rows of the table that are stacks, the greatest exposure time first."""
         # A size is always sent: without one the service may cut degrees.
         height = self._field / 3600
@@ -66,20 +77,18 @@ class Des:
         stacks = [r for r in _rows(answer.path) if r["proctype"] == "Stack" and _WITH_SKY not in r["access_url"]]
         return sorted(stacks, key=_seconds, reverse=True)
 
-    def _band(self, target, band, stacks):
+    def _band(self, target: dict[str, Any], band: str, stacks: list[dict[str, str]]) -> dict[str, Any]:
         stacks = [s for s in stacks if s["obs_bandpass"] == self._labels[band]]
         images = [s for s in stacks if s["prodtype"] == "image"]
         if not images:
             raise DataError("no_coverage", f"{band}: {self._collection} has no stack there")
-        best, most = None, -1.0
+        tried = []
         for row in images:
             answer = self._cutout(target, band, row)
-            share = self._share(answer.path, target)
-            if share > most:
-                best, most = (row, answer), share
-            if share == 1:
+            tried.append((self._share(answer.path, target), row, answer))
+            if tried[-1][0] == 1:
                 break
-        row, image = best
+        _, row, image = max(tried, key=lambda one: one[0])
         weights = [s for s in stacks if s["prodtype"] == "weight" and _stack_name(s) == _stack_name(row)]
         answers = [image, *(self._cutout(target, band, w) for w in weights[:1])]
         return {
@@ -88,9 +97,9 @@ class Des:
             "facts": {**answer_facts(*answers)},
         }
 
-    def _cutout(self, target, band, row):
+    def _cutout(self, target: dict[str, Any], band: str, row: dict[str, str]) -> "Answer":
         product = f"{row['prodtype']} {_stack_name(row)}"
-        weights = ({},) if row["prodtype"] == "weight" else ()
+        weights: tuple[dict[str, Any], ...] = ({},) if row["prodtype"] == "weight" else ()
         return self._client.get(
             Request(
                 # As it stands in the table: the service fails on names whose plus sign is written %2B.
@@ -100,7 +109,7 @@ class Des:
             )
         )
 
-    def _share(self, path, target):
+    def _share(self, path: "Path", target: dict[str, Any]) -> float:
         """Share of the cutout that an image holds: the edge of a tile cuts it short."""
         with fits.open(path) as hdus:
             header = next(h.header for h in hdus if h.header.get("NAXIS", 0) >= 2)
@@ -114,7 +123,7 @@ class Des:
         return float(np.prod([min(1.0, (side + 0.5) / (2 * half)) for side in sides]))
 
 
-def _rows(path):
+def _rows(path: "Path") -> list[dict[str, str]]:
     """Rows of an answer as dicts; refuses an answer that is no table, or that reports an error with HTTP 200."""
     table = read_votable(path, SIAResults).to_table()
     if len(table) and not set(_COLUMNS) <= set(table.colnames):
@@ -122,7 +131,7 @@ def _rows(path):
     return [{name: str(row[name]) for name in _COLUMNS} for row in table]
 
 
-def _seconds(row):
+def _seconds(row: dict[str, str]) -> float:
     """Exposure time; detection images, which mix bands, state none."""
     try:
         return float(np.nan_to_num(float(row["exptime"])))
@@ -130,5 +139,5 @@ def _seconds(row):
         return 0.0
 
 
-def _stack_name(row):
+def _stack_name(row: dict[str, str]) -> str:
     return parse_qs(urlsplit(row["access_url"]).query).get("siaRef", [""])[0]

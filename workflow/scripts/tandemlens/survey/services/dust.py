@@ -4,7 +4,9 @@ The service tells two values: that of Schlegel, Finkbeiner & Davis (1998) and 0.
 (2011). The coefficients A/E(B-V) of either paper go with the first, whatever the header of its table says.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,6 +17,11 @@ from tandemlens.base.errors import DataError
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.service import ask_targets, question
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.survey.services.client import Client
+
 HOST = "irsa.ipac.caltech.edu"
 _URL = f"https://{HOST}/cgi-bin/DUST/nph-dust"
 #: smallest region that the service takes, deg; its own default of 5 costs it more
@@ -24,7 +31,9 @@ _REDDENING = "E(B-V) Reddening"
 _OFF = 5.0
 
 
-def dust_shard(targets, settings, table_path, progress):
+def dust_shard(
+    targets: "pd.DataFrame", settings: dict[str, Any], table_path: str, progress: Callable[[int, int], None]
+) -> dict[str, str]:
     """Ask E(B-V) of the targets whose catalogue has none.
 
     Parameters
@@ -45,7 +54,7 @@ def dust_shard(targets, settings, table_path, progress):
     return ask_targets(_row, targets, COLUMNS, settings, table_path, progress)
 
 
-def ask_ebv(client, target):
+def ask_ebv(client: "Client", target: dict[str, Any]) -> float:
     """E(B-V) of a place.
 
     Parameters
@@ -77,7 +86,7 @@ def ask_ebv(client, target):
     return _read(answer.path, ra, dec)
 
 
-def _row(client, target):
+def _row(client: "Client", target: dict[str, Any]) -> dict[str, Any]:
     row = {"ebv": np.nan, "ebv_source": "none", "status": "ok", "reason": ""}
     if np.isfinite(target["ebv"]):
         return row
@@ -87,7 +96,7 @@ def _row(client, target):
         return row | {"status": error.status, "reason": str(error)}
 
 
-def _read(path, ra, dec):
+def _read(path: Path, ra: float, dec: float) -> float:
     try:
         root = ElementTree.fromstring(Path(path).read_bytes())
     except (ElementTree.ParseError, ValueError, LookupError) as error:
@@ -96,12 +105,12 @@ def _read(path, ra, dec):
         message = " ".join((root.findtext("message") or "").split())
         raise BadAnswer(f"the dust service says {root.get('status')!r}: {message}")
     statistics = next(
-        (r.find("statistics") for r in root.findall("result") if (r.findtext("desc") or "").strip() == _REDDENING), None
+        (r for r in root.findall("result") if (r.findtext("desc") or "").strip() == _REDDENING), ElementTree.Element("")
     )
     try:
-        value = float(statistics.findtext("refPixelValueSFD").split()[0])
-        there = [float(v) for v in statistics.findtext("refCoordinate").split()[:2]]
-    except (AttributeError, ValueError, IndexError) as error:
+        value = float(statistics.findtext("statistics/refPixelValueSFD", "").split()[0])
+        there = [float(v) for v in statistics.findtext("statistics/refCoordinate", "").split()[:2]]
+    except (ValueError, IndexError) as error:
         raise BadAnswer(f"the answer holds no reddening ({type(error).__name__}: {error})") from error
     if not (np.isfinite(value) and value >= 0):
         raise BadAnswer(f"the answer holds E(B-V) = {value}")

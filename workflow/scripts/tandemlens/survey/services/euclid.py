@@ -6,6 +6,7 @@ cutouts are squares of twice the radius.
 """
 
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -18,6 +19,14 @@ from tandemlens.survey.services.client import Request
 from tandemlens.survey.services.mosaics import piece
 from tandemlens.survey.services.service import answer_facts, band_labels, field_side, question
 from tandemlens.survey.services.votables import off_middle, read_votable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _IRSA = "https://irsa.ipac.caltech.edu"
 _ESA = "https://eas.esac.esa.int"
@@ -45,14 +54,16 @@ class Euclid:
 
     hosts = (_IRSA.removeprefix("https://"), _ESA.removeprefix("https://"))
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._scale = client, survey["pixel_scale"]
         self._labels = band_labels(survey, bands)
         self._flagged = {band: bool({"saturated", "bad"} & band_section(survey, band, "mask").keys()) for band in bands}
         self._collection, self._release = survey["service"]["collection"], survey["release"]
         self._sides = {band: field_side(survey, band, size_arcsec) for band in bands}
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
         out = self._from_irsa(target)
         failed = [band for band, found in out.items() if isinstance(found, DataError)]
@@ -60,14 +71,14 @@ class Euclid:
             out[band] = _both(out[band], found) if isinstance(found, DataError) else found
         return out
 
-    def _from_irsa(self, target):
+    def _from_irsa(self, target: dict[str, Any]) -> dict[str, Any]:
         try:
             files = self._irsa_files(target)
         except DataError as error:
             return dict.fromkeys(self._labels, error)
         return {band: self._pieces(target, band, files) for band in self._labels}
 
-    def _irsa_files(self, target):
+    def _irsa_files(self, target: dict[str, Any]) -> dict[tuple[str, str | None], str]:
         """(band, kind) -> address, of the tile in whose middle the target is most."""
         request = Request(
             f"{_IRSA}/SIA",
@@ -77,7 +88,8 @@ class Euclid:
             | {"MAXREC": _ROWS},
             suffix=".xml",
         )
-        tiles, off = {}, {}
+        tiles: dict[str, dict[tuple[str, str | None], str]] = {}
+        off: dict[str, float] = {}
         for row in read_votable(self._client.get(request).path):
             name = _NAME.search(row["access_url"])
             if name:
@@ -86,9 +98,11 @@ class Euclid:
                 off[tile] = off_middle(target, row["s_ra"], row["s_dec"])
         if not tiles:
             raise DataError("no_coverage", "IRSA has no mosaic there")
-        return tiles[min(off, key=off.get)]
+        return tiles[min(off, key=off.__getitem__)]
 
-    def _pieces(self, target, band, files):
+    def _pieces(
+        self, target: dict[str, Any], band: str, files: dict[tuple[str, str | None], str]
+    ) -> dict[str, Any] | DataError:
         label = self._labels[band]
         flagged = self._flagged[band] and (label, "FLAG") in files
         try:
@@ -106,19 +120,19 @@ class Euclid:
             "facts": answer_facts(*(a for a in (image, rms, flag) if a)),
         }
 
-    def _piece(self, target, band, url):
+    def _piece(self, target: dict[str, Any], band: str, url: str) -> "Answer":
         name = url.rsplit("/", 1)[1]
         key = {"service": "euclid", "collection": self._collection, "product": name}
         return piece(self._client, url, key, target, self._sides[band])
 
-    def _from_esa(self, target, bands):
+    def _from_esa(self, target: dict[str, Any], bands: list[str]) -> dict[str, Any]:
         try:
             rows = self._esa_rows(target)
         except DataError as error:
             return dict.fromkeys(bands, error)
         return {band: self._esa_cutout(target, band, rows) for band in bands}
 
-    def _esa_rows(self, target):
+    def _esa_rows(self, target: dict[str, Any]) -> dict[str, Any]:
         """Band -> row of the mosaic in whose middle the target is most."""
         place = f"{target['ra']:.7f}, {target['dec']:.7f}"
         query = (
@@ -133,7 +147,7 @@ class Euclid:
             data={"REQUEST": "doQuery", "LANG": "ADQL", "FORMAT": "votable_plain", "QUERY": query},
             suffix=".xml",
         )
-        out = {}
+        out: dict[str, Any] = {}
         for row in read_votable(self._client.get(request).path, TAPResults):
             name = _NAME.search(row["file_name"])
             if name and not name["kind"]:
@@ -141,7 +155,7 @@ class Euclid:
                 out[name["band"]] = min(out.get(name["band"], (np.inf,)), (off, dict(row)), key=lambda v: v[0])
         return {band: row for band, (_, row) in out.items()}
 
-    def _esa_cutout(self, target, band, rows):
+    def _esa_cutout(self, target: dict[str, Any], band: str, rows: dict[str, Any]) -> dict[str, Any] | DataError:
         """An image without noise map: its noise is measured, and the pixels without data are blanked."""
         radius = (self._sides[band] / 2 + 1) * self._scale / 3600
         try:
@@ -173,12 +187,12 @@ class Euclid:
         }
 
 
-def _both(irsa, esa):
+def _both(irsa: DataError, esa: DataError) -> DataError:
     status = irsa.status if irsa.status == esa.status else "fetch_failed"
     return DataError(status, f"{irsa}; ESA instead: {esa}")
 
 
-def _blank_zeros(path):
+def _blank_zeros(path: "Path") -> None:
     """Make NaN of pixels that are exactly zero: outside the exposures there is nothing else (from memory: SWarp)."""
     with whole_fits(path) as hdus:
         out = [hdu.copy() for hdu in hdus]

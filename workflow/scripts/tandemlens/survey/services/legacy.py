@@ -1,6 +1,7 @@
 """DESI Legacy Imaging Surveys: cutouts of the viewer, or brick files cut here (facts: its own source, map/views.py)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -11,6 +12,14 @@ from tandemlens.survey.services.bricks import brick_at, images_over
 from tandemlens.survey.services.checks import FitsCheck, whole_fits
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.service import answer_facts, each_band, question
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.wcs import WCS
+
+    from tandemlens.survey.services.bricks import Brick
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _VIEWER = "https://www.legacysurvey.org"
 _FILES = "https://portal.nersc.gov"
@@ -49,7 +58,9 @@ class Legacy:
 
     hosts = (_VIEWER.removeprefix("https://"), _FILES.removeprefix("https://"))
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._bands, self._size = client, list(bands), size_arcsec
         self._scale, service = survey["pixel_scale"], survey["service"]
         self._layer, self._release = service["collection"], survey["release"]
@@ -58,7 +69,7 @@ class Legacy:
         least = {"cutouts": np.inf, "bricks": 1, "auto": service["bulk"]}[service["mode"]]
         self._bricks = {name for name in names if names.count(name) >= least}
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
         brick = brick_at(target["ra"], target["dec"])
         whole = brick.holds(target["ra"], target["dec"], self._size / 7200)
@@ -66,7 +77,7 @@ class Legacy:
             return each_band(self._bands, lambda band: self._in_brick(brick, band))
         return self._cutouts(target)
 
-    def _cutouts(self, target):
+    def _cutouts(self, target: dict[str, Any]) -> dict[str, Any]:
         place = {"ra": f"{target['ra']:.7f}", "dec": f"{target['dec']:.7f}", "layer": self._layer}
         ours = "".join(self._bands)
         image = self._client.get(
@@ -78,7 +89,8 @@ class Legacy:
             )
         )
         psf = self._psf(target, place, ours)
-        out, (version, weighted) = {}, _read_facts(image.path, ours)
+        out: dict[str, Any] = {}
+        version, weighted = _read_facts(image.path, ours)
         for k, band in enumerate(self._bands):
             if not weighted[k]:
                 out[band] = DataError("no_coverage", f"{band}: {self._layer} has no {band} image there (all weights 0)")
@@ -86,15 +98,21 @@ class Legacy:
             file = str(image.path)
             out[band] = {
                 "image": {"file": file, "select": {"IMAGETYP": "IMAGE"}, "plane": k, "unit": "nanomaggies"},
-                "variance": {"file": file, "select": {"IMAGETYP": "INVVAR"}, "plane": k, "kind": "invvar"},
+                "variance": {
+                    "file": file,
+                    "select": {"IMAGETYP": "INVVAR"},
+                    "plane": k,
+                    "kind": "invvar",
+                    "correct": _once_per_brick,
+                },
                 "mask": {"file": file, "select": {"IMAGETYP": "MASKBITS"}, **_bits(band)},
                 "psf": {} if psf is None or band not in psf[1] else {"file": str(psf[0].path), "hdu": psf[1][band]},
                 "facts": {**answer_facts(image, *psf[:1] if psf else ()), "release": self._named(version)},
             }
-            out[band]["variance"]["correct"] = _once_per_brick
+
         return out
 
-    def _psf(self, target, place, ours):
+    def _psf(self, target: dict[str, Any], place: dict[str, str], ours: str) -> "tuple[Answer, dict[str, int]] | None":
         """Answer with the PSFs and the HDU of each band; None where the service has none, and stars must do."""
         request = Request(
             f"{_VIEWER}/viewer/coadd-psf/",
@@ -109,7 +127,7 @@ class Legacy:
         with fits.open(answer.path) as hdus:
             return answer, {str(h.header.get("BAND", "")).strip(): k for k, h in enumerate(hdus)}
 
-    def _in_brick(self, brick, band):
+    def _in_brick(self, brick: "Brick", band: str) -> dict[str, Any]:
         image = self._brick_file(brick, f"image-{band}", band)
         invvar = self._brick_file(brick, f"invvar-{band}", band)
         mask = self._brick_file(brick, "maskbits", "")
@@ -120,14 +138,14 @@ class Legacy:
             "facts": {**answer_facts(image, invvar), "release": self._named(self._folder(brick))},
         }
 
-    def _folder(self, brick):
+    def _folder(self, brick: "Brick") -> str:
         """DR10 is that of the south; north of its limit and of the Galaxy the layer holds DR9."""
         north = self._layer == "ls-dr10" and brick.dec > _NORTH
         if north and SkyCoord(brick.ra, brick.dec, unit="deg").galactic.b.deg > 0:
             return _FOLDERS["ls-dr9-north"]
         return _FOLDERS[self._layer]
 
-    def _brick_file(self, brick, product, band):
+    def _brick_file(self, brick: "Brick", product: str, band: str) -> "Answer":
         name = f"legacysurvey-{brick.name}-{product}.fits.fz"
         folder = f"{self._folder(brick)}/coadd/{brick.name[:3]}/{brick.name}"
         missing = {404: ("no_coverage", f"{band or 'mask'}: there is no file {name}")}
@@ -141,14 +159,14 @@ class Legacy:
             )
         )
 
-    def _named(self, version):
+    def _named(self, version: str) -> str:
         return f"{self._release} ({version})" if version else self._release
 
 
 class _CutoutCheck:
     """An answer of fits-cutout with every band that was asked for, and no other."""
 
-    def __init__(self, place, side, bands):
+    def __init__(self, place: tuple[float, float], side: int, bands: str) -> None:
         image = {"select": {"IMAGETYP": "IMAGE"}}
         self._bands = bands
         self._pixels = FitsCheck(
@@ -158,7 +176,7 @@ class _CutoutCheck:
             side,
         )
 
-    def __call__(self, path):
+    def __call__(self, path: Path) -> None:
         _listen(path)
         with whole_fits(path) as hdus:
             header = hdus[0].header
@@ -168,14 +186,14 @@ class _CutoutCheck:
         self._pixels(path)
 
 
-def _check_psf(path):
+def _check_psf(path: Path) -> None:
     _listen(path)
     with whole_fits(path) as hdus:
         if any(h.data is None or h.data.ndim != 2 or not np.isfinite(h.data).all() for h in hdus):
             raise BadAnswer("a PSF of the answer has no finite pixels")
 
 
-def _listen(path):
+def _listen(path: Path) -> None:
     """Refuse an answer of words that another try would not change."""
     first = Path(path).read_bytes()[:512]
     for words, (status, sentence) in _SENTENCES.items():
@@ -183,18 +201,18 @@ def _listen(path):
             raise DataError(status, f"{sentence} (it says {words.decode()!r})")
 
 
-def _read_facts(path, bands):
+def _read_facts(path: Path, bands: str) -> tuple[str, list[bool]]:
     """Version of the layer, and whether each plane has any weight."""
     with fits.open(path) as hdus:
         weight = next(h.data for h in hdus if str(h.header.get("IMAGETYP", "")).upper() == "INVVAR")
         return str(hdus[0].header.get("VERSION", "")), [bool((plane > 0).any()) for plane in weight[: len(bands)]]
 
 
-def _bits(band):
+def _bits(band: str) -> dict[str, int]:
     return {"saturated": _SATURATED.get(band, 0), "bad": _BAD.get(band, 0)}
 
 
-def _once_per_brick(invvar, wcs):
+def _once_per_brick(invvar: np.ndarray, wcs: "WCS") -> np.ndarray:
     """Inverse variance where brick images overlap: the viewer sums it, though the exposures are the same."""
     ny, nx = invvar.shape
     y, x = np.arange(0, ny, _STEP), np.arange(0, nx, _STEP)

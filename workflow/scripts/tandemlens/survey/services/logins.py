@@ -2,6 +2,7 @@
 
 import os
 from base64 import b64encode
+from typing import Any
 
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_netrc_auth
@@ -11,23 +12,23 @@ from tandemlens.base.secrets import remember
 
 
 class _Bearer(AuthBase):
-    def __init__(self, token):
+    def __init__(self, token: str) -> None:
         self._token = token
 
-    def __call__(self, request):
+    def __call__(self, request: Any) -> Any:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "a token"
 
 
 class _Login(HTTPBasicAuth):
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "a login"
 
 
-def password_login(name, url):
+def password_login(name: str, url: str) -> _Login:
     """User and password of a service.
 
     Parameters
@@ -45,20 +46,20 @@ def password_login(name, url):
     SettingsError
         If there is none.
     """
-    pair = os.environ.get(f"{name}_USER"), os.environ.get(f"{name}_PASSWORD")
-    if not all(pair):
-        pair = get_netrc_auth(url)
-    if not pair:
+    user, password = os.environ.get(f"{name}_USER"), os.environ.get(f"{name}_PASSWORD")
+    if not user or not password:
+        user, password = get_netrc_auth(url) or ("", "")
+    if not user and not password:
         raise SettingsError(
             f"{url} needs an account; set {name}_USER and {name}_PASSWORD in the environment, or an entry in ~/.netrc"
         )
-    remember(pair[1])
+    remember(password)
     # as it stands in the header; bytes, because requests knows Latin letters only
-    remember(b64encode(":".join(pair).encode()).decode())
-    return _Login(*(word.encode() for word in pair))
+    remember(b64encode(f"{user}:{password}".encode()).decode())
+    return _Login(user.encode(), password.encode())
 
 
-def token_login(name, url):
+def token_login(name: str, url: str) -> _Bearer:
     """Token of a service.
 
     Parameters

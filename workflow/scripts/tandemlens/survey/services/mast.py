@@ -10,9 +10,11 @@ import shutil
 import tempfile
 import threading
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -24,6 +26,13 @@ from tandemlens.survey.calibrate import photflam_zero_point
 from tandemlens.survey.services.checks import FitsCheck, check_magic, whole_fits
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.service import answer_facts, each_band, question
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.wcs import WCS
+
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _CUTOUTS = "https://mast.stsci.edu"
 _FILES = "https://archive.stsci.edu"
@@ -40,7 +49,7 @@ class _Plane:
     hdu: int
     weight: int | None
     valid: int
-    calibration: dict
+    calibration: dict[str, float]
 
 
 class Mast:
@@ -74,7 +83,9 @@ class Mast:
 
     hosts = (_CUTOUTS.removeprefix("https://"), _FILES.removeprefix("https://"))
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._bands = client, list(bands)
         self._collection, self._release = str(survey["service"]["collection"]), survey["release"]
         kind, _, self._what = self._collection.partition(":")
@@ -88,15 +99,15 @@ class Mast:
         self._size = max([size_arcsec, *(spec.field for spec in self._spec.values())])
         self._lock = threading.Lock()
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
         return self._way(target)
 
-    def _hapcut(self, target):
+    def _hapcut(self, target: dict[str, Any]) -> dict[str, Any]:
         # a coarse twin, and the exposures of a filter, end otherwise
         return self._from_zip(self._cutouts("hapcut", target), lambda p, label: p.member.endswith(f"_{label}.fits"))
 
-    def _zcut(self, target):
+    def _zcut(self, target: dict[str, Any]) -> dict[str, Any]:
         known = self._client.get(
             Request(
                 f"{_CUTOUTS}/zcut/api/v0.1/survey",
@@ -112,7 +123,7 @@ class Mast:
         answer = self._cutouts("zcut", target, survey=self._what)
         return self._from_zip(answer, lambda p, label: f"_{label}_" in p.origin)
 
-    def _cutouts(self, service, target, **more):
+    def _cutouts(self, service: str, target: dict[str, Any], **more: Any) -> "Answer":
         place = {"ra": f"{target['ra']:.7f}", "dec": f"{target['dec']:.7f}"}
         # in degrees, as the images have pixels of several sizes; the format is left out, as its parameter was renamed
         side = f"{self._size / 3600:.8f}"
@@ -126,10 +137,12 @@ class Mast:
             )
         )
 
-    def _from_zip(self, answer, is_band):
+    def _from_zip(self, answer: "Answer", is_band: Callable[..., Any]) -> dict[str, Any]:
         # one at a time: the images of a zip are large, and two targets may share it
         with self._lock:
-            planes, files, out = list(_planes(answer.path)), {}, {}
+            planes = list(_planes(answer.path))
+            files: dict[str, str] = {}
+            out: dict[str, Any] = {}
             for band in self._bands:
                 label = self._spec[band].label
                 mine = [p for p in planes if p.valid and is_band(p, label)]
@@ -143,7 +156,7 @@ class Mast:
                 out[band] = self._sections(band, files[best.member], best, answer)
         return out
 
-    def _sections(self, band, file, plane, answer):
+    def _sections(self, band: str, file: str, plane: _Plane, answer: "Answer") -> dict[str, Any]:
         stated, zero_point = self._spec[band], {}
         if plane.calibration and "zero_point" not in stated.image:
             zero_point = {"zero_point": photflam_zero_point(**plane.calibration)}
@@ -157,7 +170,7 @@ class Mast:
             "facts": {**answer_facts(answer), "release": f"{self._release} ({plane.origin or plane.member})"},
         }
 
-    def _whole(self, target):
+    def _whole(self, target: dict[str, Any]) -> dict[str, Any]:
         name = target["name"].lower()
         if "{name}" in self._what and not _SAFE_NAME.fullmatch(name):
             raise DataError(
@@ -165,7 +178,7 @@ class Mast:
             )
         return each_band(self._bands, lambda band: self._mosaic(name, band))
 
-    def _mosaic(self, name, band):
+    def _mosaic(self, name: str, band: str) -> dict[str, Any]:
         stated = self._spec[band]
         image = self._file(name, band, "drz")
         facts = {**answer_facts(image), "release": f"{self._release} ({self._path(name, band, 'drz').name})"}
@@ -188,13 +201,13 @@ class Mast:
             variance = {"file": str(weight.path), "kind": stated.kind}
         return {"image": {"file": str(image.path)}, "variance": variance, "facts": facts}
 
-    def _path(self, name, band, ext):
+    def _path(self, name: str, band: str, ext: str) -> Path:
         filled = self._what
         for key, value in {"name": name, "band": band.lower(), "label": self._spec[band].label, "ext": ext}.items():
             filled = filled.replace("{" + key + "}", value)
         return Path(filled)
 
-    def _file(self, name, band, ext):
+    def _file(self, name: str, band: str, ext: str) -> "Answer":
         path = self._path(name, band, ext)
         suffix = ".fits.gz" if path.suffix == ".gz" else ".fits"
         missing = {404: ("no_coverage", f"{band}: there is no file {path.name}; see service.collection")}
@@ -212,7 +225,7 @@ class Mast:
 class _Stated:
     """What the survey file says of a band."""
 
-    def __init__(self, survey, band):
+    def __init__(self, survey: dict[str, Any], band: str) -> None:
         self.label = survey["bands"][band].get("label", band).lower()
         self.image = band_section(survey, band, "image")
         # what _wht holds depends on how it was drizzled, so that its scale is measured unless the survey file knows
@@ -223,10 +236,10 @@ class _Stated:
 class _ZipCheck:
     """A zip of whole FITS files with the target in the middle; or words that say that there is nothing."""
 
-    def __init__(self, place):
+    def __init__(self, place: tuple[float, float]) -> None:
         self._place = place
 
-    def __call__(self, path):
+    def __call__(self, path: Path) -> None:
         _listen(path)
         check_magic(path, ".zip")
         try:
@@ -239,13 +252,13 @@ class _ZipCheck:
         except (zipfile.BadZipFile, EOFError, ValueError) as error:
             raise BadAnswer(f"the zip is broken: {error}") from error
 
-    def _look(self, path):
+    def _look(self, path: Path) -> None:
         with whole_fits(path) as hdus:
             seen = [k for k, h in enumerate(hdus) if _is_image(h) and np.isfinite(h.data).any()]
         FitsCheck(tuple({"hdu": k} for k in seen), place=self._place)(path)
 
 
-def _listen(path):
+def _listen(path: Path) -> None:
     """Refuse the JSON with which MAST says that it has nothing."""
     first = Path(path).read_bytes()[:4096]
     if not first.lstrip().startswith(b"{"):
@@ -260,7 +273,7 @@ def _listen(path):
     raise BadAnswer(f"MAST answers {message!r} in place of images")
 
 
-def _check_surveys(path):
+def _check_surveys(path: Path) -> None:
     try:
         names = json.loads(Path(path).read_text())["surveys"]
     except (ValueError, KeyError, TypeError) as error:
@@ -269,7 +282,7 @@ def _check_surveys(path):
         raise BadAnswer("the answer is no list of surveys")
 
 
-def _planes(path):
+def _planes(path: Path) -> Iterator[_Plane]:
     """Every image in the FITS files of a zip."""
     with zipfile.ZipFile(path) as packed:
         for member in [n for n in packed.namelist() if n.endswith(".fits")]:
@@ -285,11 +298,11 @@ def _planes(path):
                         yield _Plane(member, origin, k, weight, int(held.sum()), _calibration(hdus, hdu))
 
 
-def _is_image(hdu):
+def _is_image(hdu: Any) -> bool:
     return hdu.is_image and hdu.data is not None and hdu.data.ndim == 2
 
 
-def _calibration(hdus, hdu):
+def _calibration(hdus: Any, hdu: Any) -> dict[str, Any]:
     """Calibration of the primary header where that of the image has none (WFC3)."""
     names = ("PHOTFLAM", "PHOTPLAM")
     if all(hdu.header.get(n) for n in names) or not all(hdus[0].header.get(n) for n in names):
@@ -297,7 +310,7 @@ def _calibration(hdus, hdu):
     return {n.lower(): hdus[0].header[n] for n in names}
 
 
-def _unpack(path, member, number):
+def _unpack(path: Path, member: str, number: int) -> Path:
     """Write a member beside its zip, which is what counts and is checked; anew, so that it is never a spoiled one."""
     out = path.with_name(f"{path.stem}-{number}.fits")
     with atomic_path(out) as staged, zipfile.ZipFile(path) as packed:
@@ -305,16 +318,16 @@ def _unpack(path, member, number):
     return out
 
 
-def _copy(packed, member, path):
+def _copy(packed: Any, member: str, path: Path) -> Path:
     with packed.open(member) as source, open(path, "wb") as target:
         shutil.copyfileobj(source, target)
     return path
 
 
-def _sky_where_reached(layer):
+def _sky_where_reached(layer: dict[str, Any]) -> dict[str, Any]:
     """Noise of an image without weights: that of its sky, and none where no exposure reached."""
     return {**layer, "kind": "weight", "correct": _reached}
 
 
-def _reached(values, wcs):
+def _reached(values: np.ndarray, wcs: "WCS") -> np.ndarray:
     return (np.nan_to_num(values) != 0).astype(float)

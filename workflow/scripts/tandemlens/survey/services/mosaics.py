@@ -4,6 +4,7 @@ The image must be the first HDU, uncompressed, as the Euclid MER mosaics are.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -11,6 +12,10 @@ from astropy.io import fits
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, celestial, check_magic
 from tandemlens.survey.services.client import BadAnswer, Request
+
+if TYPE_CHECKING:
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _BLOCK, _CARD = 2880, 80
 #: bytes asked for at first, in which the header must end
@@ -20,7 +25,7 @@ _TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _OUTDATED = ("CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM")
 
 
-def piece(client, url, key, target, side):
+def piece(client: "Client", url: str, key: dict[str, Any], target: dict[str, Any], side: int) -> "Answer":
     """The square around a target, cut out of a remote image, as a FITS file of its own.
 
     Parameters
@@ -53,12 +58,12 @@ def piece(client, url, key, target, side):
     return client.get(Request(url, named, check, headers=_range(first, last), rework=part.write))
 
 
-def _range(first, stop):
+def _range(first: int, stop: int) -> dict[str, str]:
     # a packed answer would have other bytes
     return {"Range": f"bytes={first}-{stop - 1}", "Accept-Encoding": "identity"}
 
 
-def _read_head(path):
+def _read_head(path: Path) -> tuple[fits.Header, int]:
     """Header of the first HDU, and the byte where its pixels begin."""
     check_magic(path, ".fits")
     text = Path(path).read_bytes()
@@ -71,7 +76,7 @@ def _read_head(path):
     return header, -(-(end + 1) * _CARD // _BLOCK) * _BLOCK
 
 
-def _check_head(path):
+def _check_head(path: Path) -> None:
     header, _ = _read_head(path)
     if header.get("NAXIS") != 2 or header["BITPIX"] not in _TYPES:
         raise DataError("fetch_failed", f"the file begins with {header.get('NAXIS')} axes; an image of two is needed")
@@ -80,19 +85,19 @@ def _check_head(path):
 class _Part:
     """Rows and columns around a target, and how the file of them is written."""
 
-    def __init__(self, header, target, side):
+    def __init__(self, header: fits.Header, target: dict[str, Any], side: int) -> None:
         x, y = celestial(header).all_world2pix(target["ra"], target["dec"], 0)
         self._header, self.type = header, _TYPES[header["BITPIX"]]
         self.columns, self.rows = (self._span(float(at), side, header[f"NAXIS{k}"]) for at, k in ((x, 1), (y, 2)))
 
     @staticmethod
-    def _span(at, side, n):
+    def _span(at: float, side: int, n: int) -> list[int]:
         if not -0.5 <= at <= n - 0.5:
             raise DataError("no_coverage", f"the target falls at pixel {at:.0f} of an image of {n}")
         first = round(at - (side - 1) / 2)
         return [max(first, 0), min(first + side, n)]
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
         """Put a FITS file of the part in the place of its rows."""
         (x0, x1), (y0, y1) = self.columns, self.rows
         values = np.fromfile(path, self.type)

@@ -1,5 +1,7 @@
 """Objects around a place in NED (facts and format: astroquery.ipac.ned and its recorded answers)."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from astropy.io.votable import parse
@@ -8,6 +10,11 @@ from tandemlens.base.warning_filters import warning_filters
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.objects import refuse_missing, with_separation
 from tandemlens.survey.services.service import question
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tandemlens.survey.services.client import Client
 
 HOST = "ned.ipac.caltech.edu"
 _URL = f"https://{HOST}/cgi-bin/objsearch"
@@ -18,7 +25,7 @@ _TYPES = ("GClstr", "GGroup", *_LENSES)
 _COLUMNS = {"name": "Object Name", "type": "Type", "ra": "RA(deg)", "dec": "DEC(deg)", "z": "Redshift"}
 
 
-def ask_ned(client, target, radius_arcsec):
+def ask_ned(client: "Client", target: dict[str, Any], radius_arcsec: float) -> pd.DataFrame:
     """Clusters, groups and lenses around a target.
 
     Parameters
@@ -58,7 +65,7 @@ def ask_ned(client, target, radius_arcsec):
     return read_ned(answer.path, target, radius_arcsec)
 
 
-def read_ned(path, target, radius_arcsec):
+def read_ned(path: "str | Path", target: dict[str, Any], radius_arcsec: float) -> pd.DataFrame:
     """Clusters, groups and lenses of an answer.
 
     Parameters
@@ -94,7 +101,7 @@ def read_ned(path, target, radius_arcsec):
     return frame.assign(lens=frame["type"].isin(_LENSES))
 
 
-def _nothing(tree):
+def _nothing(tree: Any) -> pd.DataFrame:
     """An answer without a table says why; that nothing lies there is none of its errors."""
     said = [" ".join(str(p.value).split()) for r in tree.resources for p in r.params if str(p.name) == "Error"]
     if not any(text.lower().startswith("no") and "found" in text.lower() for text in said):
@@ -102,7 +109,7 @@ def _nothing(tree):
     return pd.DataFrame(columns=[*_COLUMNS, "separation", "lens"]).astype({"lens": bool})
 
 
-def _plain(column):
+def _plain(column: Any) -> list[Any] | np.ndarray:
     text = column.dtype.kind in "OSU"
     values = np.ma.filled(column, "" if text else np.nan)
     return [str(v).strip() for v in values] if text else values

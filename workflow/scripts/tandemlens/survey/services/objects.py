@@ -1,6 +1,8 @@
 """What NED and SIMBAD know around targets: the nearest cluster, group or lens, and how many lenses there are."""
 
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -10,11 +12,24 @@ from tandemlens.base.errors import DataError
 from tandemlens.survey.services.client import BadAnswer
 from tandemlens.survey.services.service import ask_targets
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.table import Table
+
+    from tandemlens.survey.services.client import Client
+
 #: objects may lie this far beyond the radius, for the digits of the answer, arcsec
 _ROUNDED = 1.0
 
 
-def objects_shard(ask, targets, settings, radius_arcsec, table_path, progress):
+def objects_shard(
+    ask: Callable[..., Any],
+    targets: "pd.DataFrame",
+    settings: dict[str, Any],
+    radius_arcsec: float,
+    table_path: str,
+    progress: Callable[[int, int], None],
+) -> dict[str, str]:
     """Ask a service what is known around the targets of a shard.
 
     Parameters
@@ -40,7 +55,7 @@ def objects_shard(ask, targets, settings, radius_arcsec, table_path, progress):
     return ask_targets(row, targets, OBJECTS, settings, table_path, progress)
 
 
-def refuse_missing(table, wanted):
+def refuse_missing(table: "Table", wanted: Iterable[str]) -> None:
     """Refuse an answer without a column.
 
     Parameters
@@ -58,7 +73,7 @@ def refuse_missing(table, wanted):
         raise BadAnswer(f"the answer has no column {', '.join(missing)}")
 
 
-def with_separation(found, target, radius_arcsec):
+def with_separation(found: "pd.DataFrame", target: dict[str, Any], radius_arcsec: float) -> "pd.DataFrame":
     """Objects with their angle from a target, the nearest first.
 
     Parameters
@@ -90,7 +105,7 @@ def with_separation(found, target, radius_arcsec):
     return found.sort_values(["separation", "name"], ignore_index=True)
 
 
-def _row(ask, radius_arcsec, client, target):
+def _row(ask: Callable[..., Any], radius_arcsec: float, client: "Client", target: dict[str, Any]) -> dict[str, Any]:
     row = {"name": "", "type": "", "z": np.nan, "separation": np.nan, "lenses": -1, "status": "ok", "reason": ""}
     try:
         found = ask(client, target, radius_arcsec)

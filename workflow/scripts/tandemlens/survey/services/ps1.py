@@ -1,11 +1,18 @@
 """Pan-STARRS1 3pi stacks: the list of files of a place, and cutouts of them (facts: STScI's PS1 pages)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.service import answer_facts, band_labels, each_band, field_side, question
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _SERVICE = "https://ps1images.stsci.edu"
 _COLUMNS = ("projcell", "subcell", "filter", "type", "filename")
@@ -27,19 +34,21 @@ class Ps1:
 
     hosts = (_SERVICE.removeprefix("https://"),)
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._release = client, survey["service"]["collection"]
         self._labels = band_labels(survey, bands)
         self._sides = {band: field_side(survey, band, size_arcsec) for band in bands}
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
         files = self._files(target)
         if not files:
             raise DataError("no_coverage", "Pan-STARRS1 has no stack there")
         return each_band(self._labels, lambda band: self._band(target, band, files))
 
-    def _files(self, target):
+    def _files(self, target: dict[str, Any]) -> list[dict[str, str]]:
         place = {"ra": f"{target['ra']:.7f}", "dec": f"{target['dec']:.7f}"}
         answer = self._client.get(
             Request(
@@ -52,7 +61,7 @@ class Ps1:
         )
         return _rows(answer.path)
 
-    def _band(self, target, band, files):
+    def _band(self, target: dict[str, Any], band: str, files: list[dict[str, str]]) -> dict[str, Any]:
         files = [f for f in files if f["filter"] == self._labels[band]]
         images = [f for f in files if f["type"] == _TYPES["image"]]
         if not images:
@@ -66,7 +75,7 @@ class Ps1:
         out = {layer: {"file": str(answer.path)} for layer, answer in answers.items()}
         return {**out, "facts": answer_facts(*answers.values())}
 
-    def _cutout(self, target, band, layer, name):
+    def _cutout(self, target: dict[str, Any], band: str, layer: str, name: str) -> "Answer":
         return self._client.get(
             Request(
                 f"{_SERVICE}/cgi-bin/fitscut.cgi",
@@ -84,7 +93,7 @@ class Ps1:
         )
 
 
-def _rows(path):
+def _rows(path: Path) -> list[dict[str, str]]:
     """Rows of the list as dicts; refuses an answer that is no such list."""
     lines = Path(path).read_text(encoding="latin-1").splitlines()
     names = lines[0].split() if lines else []

@@ -5,6 +5,8 @@ layers in a cutout (as the Science Pipelines write a MaskedImage). The PSF is in
 """
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from astropy import units as u
@@ -17,6 +19,14 @@ from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.logins import token_login
 from tandemlens.survey.services.service import answer_facts, field_side, question
 from tandemlens.survey.services.votables import off_middle, read_votable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from tandemlens.survey.services.cache import Answer
+    from tandemlens.survey.services.client import Client
 
 _HOST = "https://data.lsst.cloud"
 _SERVICE = "cutout-sync-maskedimage"
@@ -54,16 +64,19 @@ class Rubin:
 
     hosts = (_HOST.removeprefix("https://"),)
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._scale = client, survey["pixel_scale"]
         self._collection = survey["service"]["collection"]
         self._wavelengths = {band: survey["bands"][band]["wavelength"] * 1e-10 for band in bands}
         self._sides = {band: field_side(survey, band, size_arcsec) for band in bands}
         self._token = token_login("RUBIN_TOKEN", _HOST)
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
-        out, rows = {}, None
+        out: dict[str, Any] = {}
+        rows = None
         for band in self._wavelengths:
             key = question("rubin", self._collection, "maskedimage", band, target, self._sides[band])
             try:
@@ -79,7 +92,7 @@ class Rubin:
             out[band]["facts"] = answer_facts(answer)
         return out
 
-    def _search(self, target):
+    def _search(self, target: dict[str, Any]) -> list[Any]:
         """Deep coadds that hold the target; patches overlap, so that there are several of a band."""
         place = {"POS": f"CIRCLE {target['ra']:.7f} {target['dec']:.7f} {_NEAR:.7f}"}
         answer = self._ask(
@@ -91,7 +104,7 @@ class Rubin:
         )
         return list(read_votable(answer.path))
 
-    def _link(self, target, band, rows):
+    def _link(self, target: dict[str, Any], band: str, rows: list[Any]) -> str:
         """Address of the links of the patch in whose middle the target is most."""
         wave = self._wavelengths[band]
         mine = [row for row in rows if row["em_min"] <= wave <= row["em_max"]]
@@ -99,7 +112,7 @@ class Rubin:
             raise DataError("no_coverage", f"{self._collection} has no {band} coadd there")
         return min(mine, key=lambda row: off_middle(target, row["s_ra"], row["s_dec"]))["access_url"]
 
-    def _cutout(self, target, band, key, link):
+    def _cutout(self, target: dict[str, Any], band: str, key: dict[str, Any], link: str) -> "Answer":
         # a link that is no longer fresh is another answer
         named = {"service": "rubin", "product": "links", "link": link, "time": int(time.time() // _FRESH)}
         links = self._ask(link, named, _check_links, suffix=".xml")
@@ -111,7 +124,14 @@ class Rubin:
         check = FitsCheck(seen, seen[1:], (target["ra"], target["dec"]), cut=True)
         return self._ask(query.baseurl, key, check, dict(query))
 
-    def _ask(self, url, key, check, params=None, suffix=".fits"):
+    def _ask(
+        self,
+        url: str,
+        key: dict[str, Any],
+        check: Callable[..., Any] | FitsCheck,
+        params: dict[str, Any] | None = None,
+        suffix: str = ".fits",
+    ) -> "Answer":
         if urlsplit(url).netloc != urlsplit(_HOST).netloc or not url.startswith("https://"):
             raise DataError(
                 "fetch_failed", f"the service points to {urlsplit(url).netloc}, which must not get the token"
@@ -121,11 +141,11 @@ class Rubin:
         )
 
 
-def _check_links(path):
+def _check_links(path: "Path") -> None:
     _soda(path)
 
 
-def _soda(path):
+def _soda(path: "Path") -> SodaQuery:
     """The service that cuts out image, mask and variance."""
     links = read_votable(path, DatalinkResults)
     try:

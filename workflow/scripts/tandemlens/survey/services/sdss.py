@@ -3,7 +3,9 @@
 import bz2
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -16,6 +18,12 @@ from tandemlens.base.errors import DataError
 from tandemlens.survey.services.checks import FitsCheck, check_magic
 from tandemlens.survey.services.client import BadAnswer, Request
 from tandemlens.survey.services.service import answer_facts, band_labels, each_band, question
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.wcs import WCS
+
+    from tandemlens.survey.services.client import Client
 
 _HOSTS = tuple(url.split("/")[2] for url in (sdss_conf.skyserver_baseurl, sdss_conf.sas_baseurl))
 #: rows and columns of a frame, pixel
@@ -47,12 +55,14 @@ class Sdss:
 
     hosts = _HOSTS
 
-    def __init__(self, client, survey, bands, size_arcsec, targets):
+    def __init__(
+        self, client: "Client", survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: "pd.DataFrame"
+    ) -> None:
         self._client, self._release = client, int(survey["service"]["collection"])
         self._labels = band_labels(survey, bands)
         self._half = size_arcsec / survey["pixel_scale"] / 2
 
-    def layers(self, target):
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target; see `tandemlens.survey.services.service.Service`."""
         found = self._detections(target)
         if not found:
@@ -60,7 +70,7 @@ class Sdss:
         frame = best_frame(found, target, self._half)
         return each_band(self._labels, lambda band: self._band(frame, band, self._labels[band]))
 
-    def _detections(self, target):
+    def _detections(self, target: dict[str, Any]) -> list[dict[str, float]]:
         # All detections, secondary ones included: a primary one names only one of the frames that overlap there.
         columns = ", ".join([*(f"p.{c}" for c in _COLUMNS[:-1]), "n.distance", *(f"f.{c}" for c in _NOISE)])
         sql = (
@@ -70,7 +80,7 @@ class Sdss:
         answer = self._client.get(
             Request(
                 sdss_conf.skyserver_baseurl + SDSS.QUERY_URL_SUFFIX_DR_NEW.format(dr=self._release),
-                question("sdss", self._release, "detections", "", target, _RADIUS),
+                question("sdss", str(self._release), "detections", "", target, _RADIUS),
                 _rows,
                 {"cmd": sql, "format": "csv", "searchtool": "SQL"},
                 suffix=".csv",
@@ -78,7 +88,7 @@ class Sdss:
         )
         return _rows(answer.path)
 
-    def _band(self, frame, band, label):
+    def _band(self, frame: dict[str, float], band: str, label: str) -> dict[str, Any]:
         gain, dark = frame[f"gain_{label}"], frame[f"darkVariance_{label}"]
         if not (gain > 0 and dark >= 0):
             raise DataError("bad_variance", f"{band}: the field's gain is {gain:g} and its dark variance {dark:g}")
@@ -117,7 +127,7 @@ class FrameNoise:
         Dark variance with that of reading out, count^2.
     """
 
-    def __init__(self, path, gain, dark):
+    def __init__(self, path: str, gain: float, dark: float) -> None:
         self._gain, self._dark = gain, dark
         with fits.open(path) as hdus:
             self._reference = float(hdus[0].header["CRPIX1"]), float(hdus[0].header["CRPIX2"])
@@ -127,7 +137,7 @@ class FrameNoise:
             self._sky = np.array(row["ALLSKY"], float)
             self._columns, self._rows = np.array(row["XINTERP"], float), np.array(row["YINTERP"], float)
 
-    def __call__(self, image, wcs):
+    def __call__(self, image: np.ndarray, wcs: "WCS") -> np.ndarray:
         """Variance of a window of the frame.
 
         Parameters
@@ -152,7 +162,7 @@ class FrameNoise:
         return (counts / self._gain + self._dark) * per_count**2
 
 
-def best_frame(detections, target, half):
+def best_frame(detections: list[dict[str, Any]], target: dict[str, Any], half: float) -> dict[str, Any]:
     """The frame to take for a target, out of those that its surroundings were detected on.
 
     Parameters
@@ -170,11 +180,11 @@ def best_frame(detections, target, half):
         The detection closest to the target on the frame that holds the whole cutout, if there is one; then the one
         whose detection is the primary one; then the one with the most room to its edges.
     """
-    by_frame = {}
+    by_frame: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in sorted(detections, key=lambda r: r["distance"]):
         by_frame.setdefault(tuple(row[k] for k in _FRAME_KEYS), []).append(row)
 
-    def worth(rows):
+    def worth(rows: Sequence[Any]) -> tuple[Any, ...]:
         y, x = _pixel(rows, target)
         room = min(y, _FRAME[0] - y, x, _FRAME[1] - x)
         return room >= half, rows[0]["mode"] == 1, room
@@ -182,7 +192,7 @@ def best_frame(detections, target, half):
     return max(by_frame.values(), key=worth)[0]
 
 
-def _pixel(rows, target):
+def _pixel(rows: Sequence[Any], target: dict[str, Any]) -> np.ndarray:
     """Row and column of a target on a frame, from those of the detections around it."""
     pixels = np.array([[r["rowc"], r["colc"]] for r in rows])
     if len(rows) < 3:
@@ -192,12 +202,12 @@ def _pixel(rows, target):
     return np.linalg.lstsq(np.column_stack([np.ones(len(rows)), east, north]), pixels)[0][0]
 
 
-def _folder(release):
+def _folder(release: int) -> str:
     """Where the frames of a release lie (astroquery.sdss)."""
     return "boss" if release <= 12 else "eboss" if release <= 17 else "prior-surveys/sdss4-dr17-eboss"
 
 
-def _unpack(path):
+def _unpack(path: Path) -> None:
     """Undo the compression of a frame, which would be undone again for every piece that is read."""
     check_magic(path, ".fits.bz2")
     plain = path.with_suffix(".plain")
@@ -211,7 +221,7 @@ def _unpack(path):
         plain.unlink(missing_ok=True)
 
 
-def _rows(path):
+def _rows(path: Path) -> list[dict[str, float]]:
     """Detections of an answer as dicts; refuses an answer that is no such table."""
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     if "error_message" in text:

@@ -2,8 +2,9 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pandas as pd
 
@@ -12,6 +13,12 @@ from tandemlens.base.errors import DataError
 from tandemlens.base.tables import write_table
 from tandemlens.survey.cutouts import fetch_shard
 from tandemlens.survey.services.client import Client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tandemlens.base.columns.registry import Column
+    from tandemlens.survey.services.cache import Answer
 
 log = logging.getLogger("tandemlens")
 #: targets in work for each connection: while one waits for its turn, another is read
@@ -25,9 +32,13 @@ class Service(Protocol):
     connections of each can be bounded.
     """
 
-    hosts: tuple
+    hosts: ClassVar[tuple[str, ...]]
 
-    def layers(self, target):
+    def __init__(
+        self, client: Client, survey: dict[str, Any], bands: list[str], size_arcsec: float, targets: pd.DataFrame
+    ) -> None: ...
+
+    def layers(self, target: dict[str, Any]) -> dict[str, Any]:
         """Bring the files of a target.
 
         Parameters
@@ -49,7 +60,7 @@ class Service(Protocol):
         ...
 
 
-def each_band(bands, bring):
+def each_band(bands: Iterable[str], bring: Callable[..., Any]) -> dict[str, Any]:
     """What every band brings, or the reason why it brings nothing: one that fails leaves the others.
 
     Parameters
@@ -72,7 +83,7 @@ def each_band(bands, bring):
     return out
 
 
-def answer_facts(*answers):
+def answer_facts(*answers: "Answer") -> dict[str, Any]:
     """Columns of fetch.parquet that tell where a band came from.
 
     Parameters
@@ -88,7 +99,14 @@ def answer_facts(*answers):
     return {"bytes": total, "sha256": answers[0].sha256, "tries": sum(a.tries for a in answers)}
 
 
-def ask_targets(row, targets, columns, settings, table_path, progress):
+def ask_targets(
+    row: Callable[..., Any],
+    targets: pd.DataFrame,
+    columns: "list[Column]",
+    settings: dict[str, Any],
+    table_path: str,
+    progress: Callable[[int, int], None],
+) -> dict[str, str]:
     """Ask a service about every target and write what it said, one row a target.
 
     Parameters
@@ -120,7 +138,9 @@ def ask_targets(row, targets, columns, settings, table_path, progress):
     return client.answers
 
 
-def question(service, collection, product, band, target, size):
+def question(
+    service: str, collection: str, product: str, band: str, target: dict[str, Any], size: float
+) -> dict[str, Any]:
     """Name of an answer in the cache: what it is, whoever gave it.
 
     Parameters
@@ -139,7 +159,7 @@ def question(service, collection, product, band, target, size):
     return {"service": service, "collection": str(collection), "product": product, "band": band, **place}
 
 
-def band_labels(survey, bands):
+def band_labels(survey: dict[str, Any], bands: list[str]) -> dict[str, str]:
     """Names of bands at the service.
 
     Parameters
@@ -155,7 +175,7 @@ def band_labels(survey, bands):
     return {band: survey["bands"][band].get("label", band) for band in bands}
 
 
-def field_side(survey, band, size_arcsec):
+def field_side(survey: dict[str, Any], band: str, size_arcsec: float) -> int:
     """Side of the image to ask for: that of the cutout, or of the larger field that holds stars for its PSF.
 
     Parameters
@@ -172,7 +192,15 @@ def field_side(survey, band, size_arcsec):
     return round(max(size_arcsec, field) / survey["pixel_scale"])
 
 
-def fetch_from(service, targets, cfg, settings, stack_path, table_path, progress):
+def fetch_from(
+    service: type[Service],
+    targets: pd.DataFrame,
+    cfg: dict[str, Any],
+    settings: dict[str, Any],
+    stack_path: "str | Path",
+    table_path: "str | Path",
+    progress: Callable[[int, int], None],
+) -> dict[str, str]:
     """Fetch the cutouts of a shard from a service.
 
     Parameters

@@ -1,5 +1,7 @@
 """Objects around a place in SIMBAD, by its TAP service (columns: astroquery.simbad and its recorded list of them)."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from pyvo.dal.tap import TAPResults
@@ -8,6 +10,11 @@ from tandemlens.survey.services.client import Request
 from tandemlens.survey.services.objects import refuse_missing, with_separation
 from tandemlens.survey.services.service import question
 from tandemlens.survey.services.votables import read_votable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tandemlens.survey.services.client import Client
 
 HOST = "simbad.cds.unistra.fr"
 _URL = f"https://{HOST}/simbad/sim-tap/sync"
@@ -19,7 +26,7 @@ _COLUMNS = {"name": "main_id", "type": "otype", "ra": "ra", "dec": "dec", "z": "
 _MOST = 5000
 
 
-def ask_simbad(client, target, radius_arcsec):
+def ask_simbad(client: "Client", target: dict[str, Any], radius_arcsec: float) -> pd.DataFrame:
     """Clusters, groups and lenses around a target.
 
     Parameters
@@ -53,7 +60,7 @@ def ask_simbad(client, target, radius_arcsec):
     return read_simbad(answer.path, target, radius_arcsec)
 
 
-def read_simbad(path, target, radius_arcsec):
+def read_simbad(path: "str | Path", target: dict[str, Any], radius_arcsec: float) -> pd.DataFrame:
     """Clusters, groups and lenses of an answer.
 
     Parameters

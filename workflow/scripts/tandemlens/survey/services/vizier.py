@@ -1,7 +1,9 @@
 """Cluster catalogues of VizieR: asked for once, whole, and kept (facts: astroquery.vizier, recorded answers)."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from astropy.io.votable import parse
 from astropy.utils.exceptions import AstropyWarning
@@ -24,7 +26,7 @@ _DEFAULT_ROWS = 50
 _SHOWN = 80
 
 
-def table_file(section, fetch, known=None):
+def table_file(section: dict[str, Any], fetch: dict[str, Any], known: dict[str, Any] | None = None) -> dict[str, Any]:
     """Settings that name a table of VizieR, with a file of it in its place.
 
     Parameters
@@ -58,7 +60,7 @@ def table_file(section, fetch, known=None):
     return {**section, "catalogue": str(answer.path), "columns": columns, "format": "votable"}
 
 
-def _entry(name, known):
+def _entry(name: str, known: dict[str, Any]) -> dict[str, Any]:
     if "/" not in name and name not in known:
         raise SettingsError(f"catalogue {SCHEME}{name} is unknown; known are {', '.join(known)}, or give a table's id")
     entry = {"id": name} if "/" in name else known[name]
@@ -70,7 +72,7 @@ def _entry(name, known):
     return entry
 
 
-def _request(entry, columns):
+def _request(entry: dict[str, Any], columns: dict[str, str]) -> Request:
     computed = sorted(name for name in columns.values() if name.startswith("_"))
     own = sorted(set(columns.values()) - set(computed))
     question = {"service": "vizier", "collection": entry["id"], "product": "table", "columns": own + computed}
@@ -83,10 +85,10 @@ def _request(entry, columns):
 class _TableCheck:
     """An answer with the one table that was asked for, whole, with every column."""
 
-    def __init__(self, table, columns, rows):
+    def __init__(self, table: str, columns: list[str], rows: int | None) -> None:
         self._table, self._columns, self._rows = table, columns, rows
 
-    def __call__(self, path):
+    def __call__(self, path: Path) -> None:
         tree = _tree(path)
         infos = list(_infos(tree))
         _refuse_status(infos)
@@ -105,7 +107,7 @@ class _TableCheck:
         self._refuse_count(len(tables[0].array), infos)
         self._refuse_columns([field.name for field in tables[0].fields])
 
-    def _refuse_count(self, n, infos):
+    def _refuse_count(self, n: int, infos: list[Any]) -> None:
         limits = [int(i.value) for i in infos if i.name == "-out.max" and str(i.value).strip().isdigit()]
         if limits and n >= min(limits):
             raise BadAnswer(f"the answer ends at {n} rows, where VizieR cut it (-out.max={min(limits)})")
@@ -116,7 +118,7 @@ class _TableCheck:
                 f"the answer holds {n} rows, as many as VizieR gives where it overlooks that all are wanted"
             )
 
-    def _refuse_columns(self, found):
+    def _refuse_columns(self, found: list[str]) -> None:
         missing = [name for name in self._columns if name not in found]
         if missing:
             raise DataError(
@@ -126,7 +128,7 @@ class _TableCheck:
             )
 
 
-def _tree(path):
+def _tree(path: Path) -> Any:
     with open(path, "rb") as handle:
         first = handle.read(512).lstrip()
     if not first.startswith((b"<?xml", b"<VOTABLE")):
@@ -140,7 +142,7 @@ def _tree(path):
         raise BadAnswer(f"the VOTable is broken: {' '.join(str(error).split())[:_SHOWN]}") from error
 
 
-def _infos(part):
+def _infos(part: Any) -> Iterator[Any]:
     yield from part.infos
     for table in getattr(part, "tables", ()):
         yield from table.infos
@@ -148,7 +150,7 @@ def _infos(part):
         yield from _infos(resource)
 
 
-def _refuse_status(infos):
+def _refuse_status(infos: list[Any]) -> None:
     for info in infos:
         name, value = str(info.name or info.ID).upper(), str(info.value).strip()
         words = " ".join(str(info.content or value).split())[:_SHOWN]

@@ -1,6 +1,7 @@
 """Tables of Virtual Observatory services: read with PyVO from answers that our own client fetched."""
 
 from pathlib import Path
+from typing import Any
 from xml.parsers.expat import ExpatError
 
 import numpy as np
@@ -13,7 +14,7 @@ from tandemlens.base.warning_filters import warning_filters
 from tandemlens.survey.services.client import BadAnswer
 
 
-def read_votable(path, kind=SIA2Results):
+def read_votable(path: str | Path, kind: type = SIA2Results) -> Any:
     """Rows of an answer.
 
     Parameters
@@ -48,7 +49,7 @@ def read_votable(path, kind=SIA2Results):
     return rows
 
 
-def off_middle(target, ra, dec):
+def off_middle(target: dict[str, Any], ra: float, dec: float) -> float:
     """How far a target is from the middle of an image: the larger of the offsets east and north.
 
     Parameters
