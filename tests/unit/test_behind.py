@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from places import ROOT
 from tandemlens.base.columns.features import COLUMNS
 from tandemlens.features.behind import (
+    KINDS,
     Templates,
     behind_features,
     blind_weights,
@@ -163,12 +164,31 @@ def test_nothing_of_the_colour_of_the_lens_is_left(scatter):
 def test_noise_is_what_it_is_said_to_be():
     rng = np.random.default_rng(3)
     flux = rng.normal(0, NOISE, (4, SIZE, SIZE))
-    for snr in look(flux).snr[::7]:
+    for k in range(0, len(BEHIND.z), 7):
+        alone = BEHIND[k : k + 1]
+        of_it = KINDS.index(BEHIND.kind[k])
+        snr = look(flux, templates=alone).snr[of_it]
         assert snr.std() == pytest.approx(1, abs=0.08)
         assert np.median(snr) == pytest.approx(0, abs=0.1)
-    # correlated noise that the variance does not tell is measured
-    for snr in look(2 * flux).snr[::7]:
-        assert snr.std() == pytest.approx(1, abs=0.08)
+        # correlated noise that the variance does not tell is measured
+        assert look(2 * flux, templates=alone).snr[of_it].std() == pytest.approx(1, abs=0.08)
+
+
+def test_maps_are_the_largest_of_single_spectra(found):
+    """One spectrum after the other, by the formulas as they stand, on pixels of all kinds."""
+    rng = np.random.default_rng(2)
+    row, column = np.append(rng.integers(0, SIZE, (2, 200)), [[120, 80], [120, 140]], axis=1)
+    flux, plain = found.at(row, column)
+    light, variance = found.light[:, row, column], found.variance[:, row, column]
+    snr = []
+    for w, level, excess, amount in zip(found.weights, found.level, found.excess, flux, strict=True):
+        np.testing.assert_allclose(amount, w @ light - level)
+        error = w**2 @ (excess**2 * variance + (0.04 * np.maximum(light, 0)) ** 2)
+        snr.append((w @ light - level) / np.sqrt(error))
+    np.testing.assert_allclose(found.plain[row, column], plain.max(0), rtol=1e-5, atol=1e-6)
+    for kind, best in zip(KINDS, found.snr, strict=True):
+        expected = np.array(snr)[found.templates.kind == kind].max(0)
+        np.testing.assert_allclose(best[row, column], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_red_source_is_found_where_it_is(found):
@@ -179,12 +199,12 @@ def test_a_red_source_is_found_where_it_is(found):
     row = table.iloc[near[0]]
     assert row["radius"] == pytest.approx(away, abs=SCALE)
     red = found.templates.kind == "red"
-    row_at, column_at = np.unravel_index(found.plain[red].max(0).argmax(), (SIZE, SIZE))
+    row_at, column_at = (places[near[0]] for places in found.places[:2])
     assert abs(row_at - SIZE // 2 + 40) <= 1
     assert abs(column_at - SIZE // 2 - 20) <= 1
     z = found.templates.z[red]
-    assert found.flux[red, SIZE // 2 - 40, SIZE // 2 + 20][np.isclose(z, 1.0)] == pytest.approx(2400, rel=0.05)
-    flux = found.flux[red, row_at, column_at]
+    there, flux = found.at([SIZE // 2 - 40, row_at], [SIZE // 2 + 20, column_at])[0][red].T
+    assert there[np.isclose(z, 1.0)] == pytest.approx(2400, rel=0.05)
     # brighter than L* at the redshift that it is given
     k = np.flatnonzero(np.isclose(z, row["z"]))[0]
     assert row["bright"] == pytest.approx(found.templates.star[red][k] - 31.4 + 2.5 * np.log10(flux[k]), abs=1e-3)

@@ -4,7 +4,7 @@ import sep
 from scipy.signal import fftconvolve
 
 from tandemlens.base.errors import DataError
-from tandemlens.base.robust import lower_sigma, robust_sigma
+from tandemlens.base.robust import lower_sigma, median, robust_sigma
 from tandemlens.image.noise import RADII, blank_pixels, circle_factor_at, factor_at, noise_factors, white_noise_factors
 from tandemlens.survey.noise import checked_variance, noise_ratio, sky_model, to_variance
 
@@ -93,6 +93,17 @@ def test_robust_spreads():
     assert sigma == pytest.approx(2, rel=0.03)
     assert middle == pytest.approx(3, abs=0.05)
     assert np.isnan(robust_sigma([]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, int])
+def test_medians_are_those_of_numpy(dtype):
+    rng = np.random.default_rng(5)
+    for n in (1, 2, 3, 4, 1000, 1001):
+        values = (100 * rng.normal(size=(n, 1))).astype(dtype)
+        assert median(values) == np.median(values)
+    assert median(np.array([1.0, np.inf, 2.0])) == 2
+    assert np.isnan(median(np.array([1.0, np.nan, 2.0, 3.0])))
+    assert np.isnan(median(np.array([])))
 
 
 def sky(rng, sigma=3.0, size=200):

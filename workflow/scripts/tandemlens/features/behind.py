@@ -8,6 +8,7 @@ the lens are found here, and so are the unlensed members of a second cluster.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from skimage.measure import label, regionprops_table
 
 from tandemlens.base.columns.features import COLUMNS, RADII
 from tandemlens.base.galaxies import star_magnitude
-from tandemlens.base.robust import robust_sigma, sampled
+from tandemlens.base.robust import median, robust_sigma, sampled
 from tandemlens.features.sequence import read_sed, template_magnitudes
 
 KINDS = ("red", "blue")
@@ -39,12 +40,16 @@ _NOISE_FROM, FIELD_FROM = 20.0, 30.0
 _LEAST_FIELD = 1000
 #: relative loss of S/N of a peak at the redshift of others that still counts as the same redshift
 _SAME = 0.06
+#: significances that differ by less, relatively, are equal
+_ALIKE = 1e-6
 #: scale of the radial weight, arcsec
 _SCALE = 12.0
 #: peaks of a second cluster are counted to this many mag below L*
 _FAINTEST = -2.0
 #: two spectra whose fluxes are more parallel than this cannot be told apart
 _LEAST_SINE = 0.03
+#: variance below which it is none, nJy^2, and pixels that are worked on at a time
+_TINY, _BLOCK = 1e-12, 4096
 #: distance from the centre below which a direction is meaningless, arcsec
 _CORE = 2.0
 
@@ -137,19 +142,26 @@ def blind_weights(lens, behind, noise):
 class Contrast:
     """Significance of every spectrum on every pixel of a cutout.
 
+    A map a spectrum would be a hundred times the cutout; kept are the largest of each kind and of all, and what gives
+    the others at some places.
+
     Parameters
     ----------
     templates : Templates
         Of the t spectra that are told from the lens.
-    snr : (t, y, x) float32 ndarray
-        The scatter of the lens's colours is part of its error, in proportion to all light there.
-    plain : (t, y, x) float32 ndarray
-        The same by the noise alone, on one scale for all spectra: it tells which of them fits best where something is.
-    flux : (t, y, x) float32 ndarray, nJy
-        Anchor-band flux of a point source there.
+    snr : (kind, y, x) float32 ndarray
+        Largest of any spectrum of each of `KINDS`, 0 for a kind that is not told from the lens. The scatter of the
+        lens's colours is part of its error, in proportion to all light there.
+    plain : (y, x) float32 ndarray
+        Largest of all spectra by the noise alone, on one scale for all: it tells which of them fits best where
+        something is.
+    weights : (t, band) ndarray
+        That cancel the lens and keep a spectrum.
+    level, excess : (t,) ndarray
+        Of the weighted images on empty sky: their median (nJy), and their scatter over that by the variance.
     lens : (band,) ndarray
         Relative fluxes of what cancels.
-    light, noise : (band, y, x) float32 ndarray, nJy
+    light, variance : (band, y, x) ndarray, nJy and nJy^2
         Flux of a point source there in every band, and its error from the variance alone.
     radius : (y, x) ndarray, arcsec
         From the centre.
@@ -162,14 +174,43 @@ class Contrast:
     templates: Templates
     snr: np.ndarray
     plain: np.ndarray
-    flux: np.ndarray
+    weights: np.ndarray
+    level: np.ndarray
+    excess: np.ndarray
     lens: np.ndarray
     light: np.ndarray
-    noise: np.ndarray
+    variance: np.ndarray
     radius: np.ndarray
     valid: np.ndarray
     beam: float
     scale: float
+
+    def at(self, row, column):
+        """Every spectrum at some valid places.
+
+        Parameters
+        ----------
+        row, column : (n,) int ndarray
+
+        Returns
+        -------
+        flux : (t, n) ndarray, nJy
+            Anchor-band flux of a point source there.
+        plain : (t, n) ndarray
+            Its significance by the noise alone.
+        """
+        flux = self.weights @ self.light[:, row, column] - self.level[:, None]
+        white = np.sqrt(self.weights**2 @ self.variance[:, row, column])
+        return flux, flux / white / np.median(self.excess)
+
+    @cached_property
+    def places(self):
+        """Where point-like sources are: row, column, (n,) int ndarrays, and the largest S/N of any spectrum there."""
+        best = self.snr.max(0)
+        apart = max(int(0.7 * self.beam), 2)
+        row, column = peak_local_max(best, min_distance=apart, threshold_abs=_LEAST_SNR, exclude_border=3).T
+        # bright sources are flat on top where the scatter of colours is in the error
+        return *_climb(self.plain, row, column, apart), best[row, column]
 
 
 def lens_flux(colours, expected):
@@ -216,63 +257,65 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
     far = (radius > _NOISE_FROM) & everywhere
     if far.sum() < _LEAST_FIELD:
         return None
+    typical = np.array([np.sqrt(median(v[ok])) for v, ok in zip(variance, valid, strict=True)])
+    weights = [blind_weights(lens, behind, typical) for behind in templates.flux]
+    told = [k for k, w in enumerate(weights) if w is not None]
+    if not told:
+        return None
+    templates, weights = templates[told], np.array([weights[k] for k in told])
+    light, noise = _point_sources(flux, variance, valid, beam)
     # every fifth pixel tells noise and level as well as all
     field = np.flatnonzero(far)[::5]
-    sigma = beam / 2.3548
+    image = weights @ light.reshape(len(light), -1)[:, field]
+    level = np.array([median(row) for row in image])
+    white = np.sqrt(np.maximum(weights**2 @ noise.reshape(len(noise), -1)[:, field], _TINY))
+    excess = np.array([robust_sigma(row) for row in (image - level[:, None]) / white])
+    snr, plain = _largest(templates.kind, weights, level, excess, light, noise)
+    snr, plain = np.where(everywhere, snr, 0), np.where(everywhere, plain / np.median(excess), 0)
+    return Contrast(
+        templates, snr, plain, weights, level, excess, lens, light, noise, radius, everywhere, beam, scale
+    )  # fmt: skip
+
+
+def _point_sources(flux, variance, valid, beam):
+    """Flux of a point source at every pixel of every band, and its variance, without the correlation of the noise."""
+    sigma, everywhere = beam / 2.3548, valid.all(0)
     # flux of a point source over the height that it has left when smoothed by its own PSF
     point = 4 * np.pi * sigma**2
-    smooth, noise, typical = [], [], []
+    light, noise = [], []
     for f, v, ok in zip(flux, variance, valid, strict=True):
         level = sigma_clipped_stats(sampled(f, ok), maxiters=3)[1]
         # what one band lacks is taken from all: galaxies of the lens cancel beside a hole too
-        smooth.append(gaussian_filter(np.where(everywhere, f - level, 0.0), sigma))
-        # white noise through a Gaussian; what the correlation adds is measured below
-        noise.append(gaussian_filter(np.where(everywhere, v, 0.0), sigma / np.sqrt(2)) / point)
-        typical.append(np.sqrt(np.median(v[ok])))
-    smooth, noise = np.array(smooth), np.array(noise)
-    scatter = (_COLOUR_SCATTER * np.maximum(smooth, 0)) ** 2
-    told, snr, plain, amplitude, excesses = [], [], [], [], []
-    for k, behind in enumerate(templates.flux):
-        w = blind_weights(lens, behind, np.array(typical))
-        if w is None:
-            continue
-        image = np.tensordot(w, smooth, 1)
-        image -= np.median(image.ravel()[field])
-        white = np.sqrt(np.maximum(np.tensordot(w**2, noise, 1), 1e-12))
-        excess = robust_sigma((image / white).ravel()[field])
-        error = np.sqrt((white * excess) ** 2 + np.tensordot(w**2, scatter, 1))
-        told.append(k)
-        snr.append(np.where(everywhere, image / error, 0).astype(np.float32))
-        plain.append(np.where(everywhere, image / white, 0).astype(np.float32))
-        excesses.append(excess)
-        amplitude.append((image * point).astype(np.float32))
-    if not told:
-        return None
-    kept = templates[told]
-    light, error = ((a * point).astype(np.float32) for a in (smooth, np.sqrt(noise)))
-    plain = np.array(plain) / np.float32(np.median(excesses))
-    snr, amplitude = np.array(snr), np.array(amplitude)
-    return Contrast(kept, snr, plain, amplitude, lens, light, error, radius, everywhere, beam, scale)
+        light.append(gaussian_filter(np.where(everywhere, f - level, 0.0), sigma) * point)
+        # white noise through a Gaussian; what the correlation adds is measured on the field
+        noise.append(gaussian_filter(np.where(everywhere, v, 0.0), sigma / np.sqrt(2)) * point)
+    return np.array(light), np.array(noise)
 
 
-def find_peaks(found):
-    """Where point-like sources behind the lens are.
+def _largest(kind, weights, level, excess, light, noise):
+    """Largest significance of the spectra of each kind, and of all by the noise alone, on every pixel."""
+    shape, n_band = light.shape[1:], len(light)
+    light, noise = light.reshape(n_band, -1), noise.reshape(n_band, -1)
+    scatter = (_COLOUR_SCATTER * np.maximum(light, 0)) ** 2
+    rows = [np.flatnonzero(kind == name) for name in KINDS]
+    snr, plain = np.zeros((len(KINDS), light.shape[1]), np.float32), np.empty(light.shape[1], np.float32)
+    # so many pixels at a time stay in the cache
+    for start in range(0, light.shape[1], _BLOCK):
+        part = slice(start, start + _BLOCK)
+        image = weights @ light[:, part] - level[:, None]
+        signed = image * np.abs(image)
+        white = np.maximum(weights**2 @ noise[:, part], _TINY)
+        # the largest square with its sign is that of the largest ratio
+        plain[part] = _signed_root((signed / white).max(0))
+        signed /= white * excess[:, None] ** 2 + weights**2 @ scatter[:, part]
+        for best, mine in zip(snr, rows, strict=True):
+            if len(mine):
+                best[part] = _signed_root(signed[mine].max(0))
+    return snr.reshape(-1, *shape), plain.reshape(shape)
 
-    Parameters
-    ----------
-    found : Contrast
 
-    Returns
-    -------
-    row, column : (n,) int ndarray
-    significance : (n,) ndarray
-        Largest S/N of any spectrum.
-    """
-    best = found.snr.max(0)
-    apart = max(int(0.7 * found.beam), 2)
-    row, column = peak_local_max(best, min_distance=apart, threshold_abs=_LEAST_SNR, exclude_border=3).T
-    # bright sources are flat on top where the scatter of colours is in the error
-    return *_climb(found.plain.max(0), row, column, apart), best[row, column]
+def _signed_root(square):
+    return np.copysign(np.sqrt(np.abs(square)), square)
 
 
 def peaks(found):
@@ -289,10 +332,11 @@ def peaks(found):
     match : (z, n) ndarray
         Of the red spectra: 1 where the redshift explains a peak as well as the best does.
     """
-    row, column, significance = find_peaks(found)
-    profile = found.plain[:, row, column]
-    which = profile.argmax(0)
-    flux = np.maximum(found.flux[which, row, column], 1e-3)
+    row, column, significance = found.places
+    flux, profile = found.at(row, column)
+    # in two bands all spectra fit alike, but for rounding: the first is taken
+    which = (profile > (1 - _ALIKE) * profile.max(0)).argmax(0)
+    flux = np.maximum(flux[which, np.arange(len(which))], 1e-3)
     table = pd.DataFrame(
         {
             "kind": found.templates.kind[which],
@@ -333,9 +377,7 @@ def behind_features(found):
         return dict.fromkeys(_NAMES, np.nan)
     table, match = peaks(found)
     out = _second_cluster(table, match, found.templates.z[found.templates.kind == "red"])
-    for kind in KINDS:
-        maps = found.snr[found.templates.kind == kind]
-        best = maps.max(0) if len(maps) else np.zeros_like(found.radius)
+    for kind, best in zip(KINDS, found.snr, strict=True):
         out |= {f"{kind}_{name}": value for name, value in _peak_sums(table[table["kind"] == kind]).items()}
         out |= {f"{kind}_{name}": value for name, value in _blobs(best, found).items()}
     return out

@@ -232,8 +232,7 @@ class Subsets:
         (..., subset) ndarray
         """
         pull, square = self.sums(value)
-        explained = np.einsum("...sa,sab,...sb->...s", pull, np.linalg.inv(self.total), pull)
-        return np.maximum(square - explained, 0)
+        return np.maximum(square - quadratic(pull, np.linalg.inv(self.total)), 0)
 
     def sums(self, value):
         """``sum P_i c_i`` and ``sum c_i^T P_i c_i`` of every subset.
@@ -248,9 +247,31 @@ class Subsets:
         square : (..., subset) ndarray
         """
         single = np.einsum("nab,...nb->...na", self.precision, value)
-        square = np.einsum("...na,...na->...n", single, value)
+        square = (single * value).sum(-1)
         member = self.member.astype(float)
-        return np.einsum("sn,...na->...sa", member, single), square @ member.T
+        # one colour after the other, as products of matrices
+        pull = np.stack([single[..., k] @ member.T for k in range(single.shape[-1])], -1)
+        return pull, square @ member.T
+
+
+def quadratic(vectors, matrices):
+    """``v^T M v`` of many vectors for each of some symmetric matrices.
+
+    Parameters
+    ----------
+    vectors : (..., s, p) ndarray
+    matrices : (s, p, p) ndarray
+
+    Returns
+    -------
+    (..., s) ndarray
+    """
+    total = np.zeros(vectors.shape[:-1])
+    # p is small: a loop over its pairs is several times as fast as einsum
+    for a in range(vectors.shape[-1]):
+        for b in range(a, vectors.shape[-1]):
+            total += (1 + (b > a)) * matrices[:, a, b] * vectors[..., a] * vectors[..., b]
+    return total
 
 
 def best_subset(colours, intrinsic, n_draws, rng):
@@ -284,7 +305,9 @@ def best_subset(colours, intrinsic, n_draws, rng):
     best = int(np.argmax(seen))
     root = np.linalg.cholesky(total)
     drawn = np.einsum("nab,knb->kna", root, rng.standard_normal((n_draws, n, p)))
-    null = chi2.logsf(subsets.scatter(drawn), dof).max(1)
+    # of the subsets of one size, which follow each other, that of the smallest chi-square is the most consistent
+    first = np.flatnonzero(np.diff(dof, prepend=0))
+    null = chi2.logsf(np.minimum.reduceat(subsets.scatter(drawn), first, axis=1), dof[first]).max(1)
     return (1 + float((null <= seen[best]).sum())) / (n_draws + 1), subsets.member[best]
 
 

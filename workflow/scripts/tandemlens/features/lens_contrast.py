@@ -93,11 +93,8 @@ def contrast_maps(found, shape):
     valid : (kind, y, x) bool ndarray
         False everywhere for a kind that cannot be told from the lens.
     """
-    snr = np.zeros((len(behind.KINDS), *shape), np.float32)
-    valid = np.zeros(snr.shape, bool)
-    if found is not None:
-        for k, kind in enumerate(behind.KINDS):
-            mine = found.snr[found.templates.kind == kind]
-            if len(mine):
-                snr[k], valid[k] = mine.max(0), found.valid
-    return snr, valid
+    if found is None:
+        nothing = np.zeros((len(behind.KINDS), *shape), np.float32)
+        return nothing, nothing > 0
+    told = np.isin(behind.KINDS, found.templates.kind)
+    return found.snr, told[:, None, None] & found.valid

@@ -13,7 +13,8 @@ from scipy.special import exp1, expit, logsumexp, ndtr
 
 from tandemlens.base.columns.features import COLUMNS
 from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
-from tandemlens.features.behind import FIELD_FROM, find_peaks
+from tandemlens.base.robust import median
+from tandemlens.features.behind import FIELD_FROM
 from tandemlens.features.mean_lens import RADIUS_SCATTER, expected_radius, nfw_enclosed, nfw_surface, unlensed
 
 _NAMES = [c.name for c in COLUMNS if c.name.startswith("second_")]
@@ -134,13 +135,13 @@ def sources(found, z_lens, richness):
     """
     if found is None or not (found.templates.kind == "red").any():
         return None
-    row, column, _ = find_peaks(found)
+    row, column, _ = found.places
     red = found.templates.kind == "red"
     spectra, star = found.templates.flux[red], found.templates.star[red]
-    flux, noise = found.light[:, row, column].T, _CORRELATED * found.noise[:, row, column].T
+    flux, noise = found.light[:, row, column].T, _CORRELATED * np.sqrt(found.variance[:, row, column].T)
     # what the colours of members scatter by goes with their flux
     chi2, alone, amount = explain(flux, np.hypot(noise, _COLOUR_SCATTER * np.abs(flux)), found.lens, spectra)
-    typical = _CORRELATED * np.median(found.noise[:, found.valid], 1)
+    typical = _CORRELATED * np.sqrt([median(v[found.valid]) for v in found.variance])
     lens, seen = found.lens / typical, spectra / typical
     across = (seen**2).sum(1) - (seen @ lens) ** 2 / (lens @ lens)
     middle = (np.array(found.radius.shape) - 1) / 2

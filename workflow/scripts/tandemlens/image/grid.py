@@ -7,11 +7,14 @@ from scipy.signal import fftconvolve
 from tandemlens.base.errors import InputError
 from tandemlens.base.flags import EDGE, NO_DATA
 from tandemlens.base.interpolate import linear_weights
+from tandemlens.base.robust import median
 
 #: pixel step of the nodes between which the mapping of two tangent planes is linear to far below 0.01 pixel
 _NODE_STEP = 32
 #: a mapping closer to the identity than this needs no interpolation, pixel
 _SAME = 1e-3
+#: invalid pixels are filled from valid ones within so many pixels
+_FILL_REACH = 6
 #: a mapping closer to a shift than this is one, pixel
 _SHIFT = 5e-3
 
@@ -82,20 +85,20 @@ def resample(flux, variance, mask, mapping):
     filled = fill_invalid(flux, invalid)
     noise = variance
     if invalid.any():
-        noise = np.where(invalid, np.median(variance[~invalid]) if not invalid.all() else 1.0, variance)
+        noise = np.where(invalid, median(variance[~invalid]) if not invalid.all() else 1.0, variance)
     if area > 1.5**2:
         width = np.sqrt(area)
         filled, noise = _boxcar(filled, width), _boxcar(noise, width)
     near_y, near_x = np.rint(y).astype(int), np.rint(x).astype(int)
     ny, nx = flux.shape
     outside = (near_y < 0) | (near_y >= ny) | (near_x < 0) | (near_x >= nx)
-    clipped = (np.clip(near_y, 0, ny - 1), np.clip(near_x, 0, nx - 1))
+    nearest = np.clip(near_y, 0, ny - 1) * nx + np.clip(near_x, 0, nx - 1)
     out_flux = _interpolate(filled, x, y) * np.float32(area)
-    out_variance = noise[clipped] * area
+    out_variance = noise.ravel()[nearest] * area
     reach = max(1, int(np.ceil(np.sqrt(area))))
     # The spline's weights beyond the next pixel are below 0.1 for interpolation within a pixel.
     spoiled = binary_dilation(invalid, np.ones((3, 3)), iterations=reach) & ~invalid if invalid.any() else invalid
-    out_mask = mask[clipped] | np.where(spoiled[clipped], EDGE, 0).astype(np.uint16)
+    out_mask = mask.ravel()[nearest] | np.where(spoiled.ravel()[nearest], EDGE, 0).astype(np.uint16)
     out_mask[outside] = NO_DATA
     bad = out_mask != 0
     out_flux[bad] = 0
@@ -117,11 +120,17 @@ def fill_invalid(image, invalid):
     """
     if not invalid.any():
         return image
-    place = np.arange(-6, 7)
-    kernel = np.exp(-0.5 * (place[:, None] ** 2 + place**2) / 2.0**2)
-    good = fftconvolve((~invalid).astype(np.float32), kernel, mode="same")
-    mean = fftconvolve(np.where(invalid, 0, image), kernel, mode="same")
-    return np.where(invalid, np.where(good > 1e-3, mean / np.maximum(good, 1e-3), 0), image)
+    place = np.arange(-_FILL_REACH, _FILL_REACH + 1)
+    line = np.exp(-0.5 * place**2 / 2.0**2)
+    # rows and columns without an invalid pixel nearby have no part in it
+    near = np.ix_(*(binary_dilation(invalid.any(axis), iterations=_FILL_REACH) for axis in (1, 0)))
+    bad, known = invalid[near], image[near]
+    good, mean = (~bad).astype(np.float32), np.where(bad, 0, known)
+    for axis in (0, 1):
+        good, mean = (correlate1d(a, line, axis, mode="constant") for a in (good, mean))
+    out = image.copy()
+    out[near] = np.where(bad, np.where(good > 1e-3, mean / np.maximum(good, 1e-3), 0), known)
+    return out
 
 
 def _interpolate(image, x, y):

@@ -5,12 +5,12 @@ import hashlib
 import numpy as np
 import pandas as pd
 import sep
-from scipy.signal import oaconvolve
+from scipy.fft import irfft2, next_fast_len, rfft2
 
 from tandemlens.base.columns.match import COLUMNS
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import EDGE, NO_DATA
-from tandemlens.base.robust import robust_sigma, sampled
+from tandemlens.base.robust import median, robust_sigma, sampled
 from tandemlens.base.stack import Cutout, header_text, pixel_digest, read_stack, write_stack
 from tandemlens.base.stage import run_targets, target_rng
 from tandemlens.base.tables import write_table
@@ -215,13 +215,14 @@ def _convolve(cutout, kernels, used):
 
 def _convolve_band(flux, variance, mask, kernel):
     invalid = mask != 0
-    image = oaconvolve(_padded(fill_invalid(flux, invalid), kernel), kernel, mode="valid")
+    # in single precision the rounding of a bright star would reach all pixels
+    image = _through(fill_invalid(flux, invalid).astype(float), kernel)
     squared = kernel.astype(np.float32) ** 2
-    finite = np.where(invalid, np.median(variance[~invalid]), variance) if invalid.any() else variance
+    finite = np.where(invalid, median(variance[~invalid]), variance) if invalid.any() else variance
     noise = _smooth_variance(finite, squared)
     if invalid.any():
         weight = np.abs(kernel) / np.abs(kernel).sum()
-        rests = oaconvolve(_padded(invalid.astype(np.float32), kernel), weight, mode="valid") > _SPOILED
+        rests = _through(invalid.astype(np.float32), weight) > _SPOILED
         mask = np.where(rests & ~invalid, EDGE, mask).astype(np.uint16)
     bad = mask != 0
     return np.where(bad, 0, image), np.where(bad, np.inf, noise), mask
@@ -231,13 +232,21 @@ def _smooth_variance(variance, squared):
     """Variance times the squared kernel; a flat map needs no convolution."""
     if variance.max() - variance.min() <= 1e-6 * variance.max():
         return np.full_like(variance, variance.flat[0] * squared.sum())
-    noise = oaconvolve(_padded(variance, squared), squared, mode="valid")
-    return np.maximum(noise, variance.min() * squared.sum() * 1e-3)
+    return np.maximum(_through(variance, squared), variance.min() * squared.sum() * 1e-3)
 
 
-def _padded(image, kernel):
-    half = kernel.shape[0] // 2
-    return np.pad(image, half, mode="edge")
+def _through(image, kernel):
+    """An image convolved with a smaller odd kernel, its border continued beyond it.
+
+    One transform of the whole image takes a quarter of the time of SciPy's convolution by blocks.
+    """
+    half, (ny, nx) = kernel.shape[0] // 2, image.shape
+    padded = np.pad(image, half, mode="edge")
+    size = [next_fast_len(n, real=True) for n in padded.shape]
+    # what wraps around ends in the first pixels, which are left out
+    product = rfft2(padded, size)
+    product *= rfft2(kernel.astype(image.dtype, copy=False), size)
+    return irfft2(product, size, overwrite_x=True)[2 * half : 2 * half + ny, 2 * half : 2 * half + nx]
 
 
 def _measure_noise(matched, kernels, used, cfg, target_id):
@@ -247,7 +256,7 @@ def _measure_noise(matched, kernels, used, cfg, target_id):
     factors = np.ones((len(kernels), len(RADII)))
     if not good.any():
         raise DataError("masked", "no pixel is valid in every usable band")
-    weight = [1 / np.sqrt(np.median(sampled(v, good))) for v in matched.variance[used]]
+    weight = [1 / np.sqrt(median(sampled(v, good))) for v in matched.variance[used]]
     combined = np.tensordot(np.array(weight, np.float32), matched.flux[used], 1)
     combined[~good] = 0
     mesh = {"bw": _SKY_MESH, "bh": _SKY_MESH}

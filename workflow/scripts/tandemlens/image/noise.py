@@ -8,7 +8,7 @@ import sep
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.special import j1
 
-from tandemlens.base.robust import lower_sigma, robust_sigma, sampled
+from tandemlens.base.robust import lower_sigma, median, robust_sigma, sampled
 
 #: aperture radii at which the noise is measured, pixel
 RADII = np.array([1.0, 1.5, 2.0, 3.0, 4.5, 7.0])
@@ -112,7 +112,7 @@ def noise_factors(flux, variance, blank, kernel, n_apertures, rng):
     spoiled = (~blank).astype(np.float32)
     plain = np.where(blank, flux, 0).astype(np.float32)
     # Variance changes little over an aperture.
-    local = np.median(variance[blank]) if not np.isfinite(variance).all() else variance
+    local = median(variance[blank]) if not np.isfinite(variance).all() else variance
     local = np.broadcast_to(local, variance.shape)[ys[picked], xs[picked]]
     logs, weights = [], []
     for radius, white in zip(RADII, in_circles, strict=True):
