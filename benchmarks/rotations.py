@@ -8,7 +8,7 @@ pipeline. Run from the root of the project, after the scores of the colour head 
 
 With --mil the head mil of `benchmarks/rotations_mil.py` is fused besides, and rotations that it lacks are left out.
 With --images the cutouts are written as the baseline head sees them, for `benchmarks/rotations_baseline.py`, whose
-scores --baseline takes in.
+scores --baseline takes in, and --ideal those of `benchmarks/ideal_observer.py`.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from tandemlens.base.columns.scores import FUSERS_COMPARED
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.tables import read_table, write_table
 from tandemlens.catalogue.evaluation import write_evaluation_page
+from tandemlens.catalogue.validation import IDEAL
 from tandemlens.heads.classic import fit_classic
 from tandemlens.learn.evaluate import write_evaluation
 from tandemlens.learn.folds import assign_folds
@@ -40,17 +41,19 @@ UNTUNED = {
 SHARES = {"train": 0.68, "stop": 0.08, "calibrate": 0.14, "fuse": 0.1, "test": 0.0}
 
 
+def sample_table(results, survey, name):
+    """A table of all shards of the training sample that have features."""
+    shards = sorted(path.parent for path in (Path(results) / survey / "train").glob("*/features.parquet"))
+    return pd.concat([read_table(shard / f"{name}.parquet") for shard in shards], ignore_index=True)
+
+
 def sample(results, survey):
     """Systems of the training sample with place, features and seeing."""
-    road = Path(results) / survey / "train"
-
-    def table(name):
-        return pd.concat(map(read_table, sorted(road.glob(f"*/{name}.parquet"))), ignore_index=True)
-
-    frame = table("systems").drop(columns=["z", "richness"])
+    frame = sample_table(results, survey, "systems").drop(columns=["z", "richness"])
     for name, columns in (("targets", ["ra", "dec", "group_id"]), ("measure", ["fwhm"])):
-        frame = frame.merge(table(name)[["target_id", *columns]], on="target_id", validate="one_to_one")
-    frame = frame.merge(table("features"), on="target_id", how="left")
+        table = sample_table(results, survey, name)[["target_id", *columns]]
+        frame = frame.merge(table, on="target_id", validate="one_to_one")
+    frame = frame.merge(sample_table(results, survey, "features"), on="target_id", how="left")
     return frame.assign(survey=survey)
 
 
@@ -118,6 +121,7 @@ def main():
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--baseline", help="scores of benchmarks/rotations_baseline.py")
+    parser.add_argument("--ideal", help="scores of benchmarks/ideal_observer.py")
     parser.add_argument("--mil", help="folder of tables of benchmarks/rotations_mil.py")
     given = parser.parse_args()
     settings = yaml.safe_load(Path(given.config).read_text())
@@ -133,9 +137,10 @@ def main():
     paths = sorted(Path(given.mil).glob("mil_*.parquet")) if given.mil else []
     mil = {int(path.stem[4:]): pd.read_parquet(path).set_index("target_id")["mil"] for path in paths} or None
     held_out, scores, report = rotate(frame, group, roles, settings, bands, seed, mil)
-    if given.baseline:
-        found = pd.read_csv(given.baseline).set_index("target_id")["score"]
-        scores["baseline"] = found.reindex(held_out["target_id"]).to_numpy()
+    for name, path in (("baseline", given.baseline), (IDEAL, given.ideal)):
+        if path:
+            found = pd.read_csv(path).set_index("target_id")["score"]
+            scores[name] = found.reindex(held_out["target_id"]).to_numpy()
     # every system stands for the calibration too, at whose share of tandems the probabilities are told
     twice = held_out.assign(role="calibrate", target_id="calibrate " + held_out["target_id"])
     paths = {name: str(out / f"{name}.parquet") for name in ("held_out", "scores", *TABLES)}

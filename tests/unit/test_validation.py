@@ -1,6 +1,7 @@
 """docs/validation.md: parts made from the tables of an evaluation, a kind of systems each."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from places import ROOT
 from tandemlens.base.columns.evaluation import HELD_OUT, HELD_OUT_SCORES, TABLES
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import write_table
-from tandemlens.catalogue.validation import KINDS, fill_validation
+from tandemlens.catalogue.validation import IDEAL, KINDS, fill_validation
 from tandemlens.learn.evaluate import write_evaluation
 
 PAGE = """# Page
@@ -56,6 +57,18 @@ def test_a_part_holds_the_numbers_of_the_tables_and_nothing_else_changes(tables)
     assert re.search(r"\| fused against projected \| 100 \| 1\.00", text)
     assert "expected calibration error 0.100" in text
     assert fill_validation(text, "simulated", "sky", tables) == text
+
+
+def test_where_an_ideal_observer_stands_what_it_is_told_is_said(tables, tmp_path):
+    assert "is no head" not in fill_validation(PAGE, "simulated", "sky", tables)
+    for path in tables.iterdir():
+        shutil.copy(path, tmp_path)
+    metrics = pd.read_parquet(tmp_path / "metrics.parquet")
+    ideal = metrics[metrics["head"] == "classic"].assign(head=IDEAL)
+    write_table(tmp_path / "metrics.parquet", pd.concat([metrics, ideal]), TABLES["metrics"])
+    text = fill_validation(PAGE, "simulated", "sky", tmp_path)
+    assert text.count(f"| {IDEAL} |") == 2
+    assert "The ideal observer is no head: trees on the same systems that are told redshift and richness" in text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,13 @@ from tandemlens.base.tables import read_table
 from tandemlens.catalogue.evaluation import heads_by_metric
 
 KINDS = ("simulated", "injected", "real")
+#: the row of a classifier that is told the truth (``benchmarks/ideal_observer.py``)
+IDEAL = "ideal observer"
+_TOLD = (
+    "The ideal observer is no head: trees on the same systems that are told redshift and richness of both clusters and "
+    "the true places of the members behind in units of the mean Einstein radius, and are granted every class but "
+    "`projected` as told apart."
+)
 RANKING = {
     "tpr_at_fpr_0.1": "TPR at FPR 0.1",
     "tpr_at_fpr_0.03": "at 0.03",
@@ -72,6 +79,8 @@ def _tables(kind, folder):
             n = int(parts[part]["n_pos"].iloc[0])
             rows = [[head, *cells] for head, cells in heads_by_metric(parts[part], RANKING)]
             lines += ["", *_markdown([f"{heading} ({n})", *RANKING.values()], rows)]
+    if IDEAL in set(metrics["head"]):
+        lines += ["", _TOLD]
     lines += [
         "",
         *_markdown(["all tandems against one class", "systems", *AGAINST.values()], _against(parts["contrast"])),
