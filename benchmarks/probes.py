@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 from pretrain_speed import sample_of, settings_of
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -28,7 +28,7 @@ from tandemlens.learn.classifier import reproducible
 from tandemlens.learn.encoders import create_encoder, load_encoder
 from tandemlens.learn.matrix import Standard, feature_matrix, feature_names
 from tandemlens.learn.pretrain import pretrain
-from tandemlens.learn.probe import system_features
+from tandemlens.learn.probe import radius_r2, system_features
 from tandemlens.learn.stamps import band_statistics, stamp_blocks
 
 LABELS, DRAWS = 50, 20
@@ -37,12 +37,8 @@ LABELS, DRAWS = 50, 20
 def probes(features, table):
     """R2 of the Einstein radius, and AUROC of tandems from few labels, of features in the order of the table."""
     fit = (table["role"] == "train").to_numpy()
-    known = np.isfinite(np.log(table["theta_e"].where(table["theta_e"] > 0))).to_numpy()
-    target = np.log(table["theta_e"].where(known, 1.0)).to_numpy()
-    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15))).fit(
-        features[fit & known], target[fit & known]
-    )
-    r2 = r2_score(target[~fit & known], ridge.predict(features[~fit & known]))
+    radii, groups = table["theta_e"].to_numpy(float), table["group"].to_numpy()
+    r2 = radius_r2(features, radii, groups, fit, ~fit)
     label, rng, areas = table["label"].to_numpy(bool), np.random.default_rng(0), []
     for _ in range(DRAWS):
         rows = np.concatenate(
@@ -69,7 +65,7 @@ def main():
     given = parser.parse_args()
     sample = sample_of(given.results)
     _, form = stamp_blocks(sample.train_paths, 64)
-    table = sample.systems.merge(sample.folds[["target_id", "role"]], on="target_id")
+    table = sample.systems.merge(sample.folds[["target_id", "role", "group"]], on="target_id")
     tables = [pd.read_parquet(path) for path in sorted(given.results.glob("train/*/features.parquet"))]
     hand = pd.concat(tables, ignore_index=True).set_index("target_id")
 

@@ -20,7 +20,7 @@ from tandemlens.learn.galaxies import write_galaxies
 from tandemlens.learn.lens_pairs import LensPairs
 from tandemlens.learn.pretrain import Sample, pretrain, pretraining_targets
 from tandemlens.learn.pretrain_task import PretrainTask, spread
-from tandemlens.learn.probe import probe, system_features
+from tandemlens.learn.probe import probe, radius_r2, system_features
 from tandemlens.learn.stamps import open_stamps
 
 BANDS, SIDE = ["g", "r"], 16
@@ -99,7 +99,7 @@ def sample(tmp_path_factory):
             "theta_e": [1.0 + 0.4 * (hash_of(name.split("-")[0]) % 5) for name in names],
         }
     )
-    folds = pd.DataFrame({"target_id": names, "role": roles})
+    folds = pd.DataFrame({"target_id": names, "role": roles, "group": number})
     places = pd.DataFrame({"target_id": names, "ra": 10.0 + 2 * number, "dec": 0.0})
     # s3 stands beside c03, which is in the test, s1 beside c01 of role train
     where = pd.DataFrame({"target_id": [f"s{k}-x" for k in range(10)], "ra": 10.1 + 2 * np.arange(10), "dec": 0.1})
@@ -401,14 +401,26 @@ def test_probes_find_what_is_there_and_nothing_in_noise(sample):
     told = noise.copy()
     told[:, 0] += 4 * labels
     told[:, 1] += 4 * np.log(np.nan_to_num(radii, nan=1.0))
-    good, bad = probe(told, labels, radii, fit, ~fit), probe(noise, labels, radii, fit, ~fit)
+    group = np.arange(300)
+    good, bad = probe(told, labels, radii, group, fit, ~fit), probe(noise, labels, radii, group, fit, ~fit)
     assert good["linear_auroc"] > 0.97
     assert good["knn_auroc"] > 0.85
     assert good["radius_r2"] > 0.5
     assert abs(bad["linear_auroc"] - 0.5) < 0.15
     assert bad["radius_r2"] < 0.1
-    few = probe(told[:8], labels[:8], radii[:8], fit[:8], ~fit[:8])
+    few = probe(told[:8], labels[:8], radii[:8], group[:8], fit[:8], ~fit[:8])
     assert set(few.values()) == {None}
+
+
+def test_a_radius_is_not_known_by_what_else_systems_of_one_lens_share():
+    # features that know the lens and nothing of its radius
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(120), 4)
+    features = rng.normal(size=(120, 60))[group] + 0.1 * rng.normal(size=(480, 60))
+    radii, fit = np.exp(rng.normal(size=120))[group], group < 60
+    assert -0.25 < radius_r2(features, radii, group, fit, ~fit) < 0.1
+    assert radius_r2(features, radii, np.arange(480), fit, ~fit) < -1
+    assert radius_r2(features, radii, np.zeros(480), fit, ~fit) is None
 
 
 def test_features_of_a_system_are_its_centre_and_the_mean_of_its_segments(sample):

@@ -46,7 +46,7 @@ class Sample:
     Parameters
     ----------
     folds : pandas.DataFrame
-        target_id and role of the training sample.
+        target_id, role and group of the training sample.
     systems : pandas.DataFrame
         systems.parquet of the training sample.
     places, search : pandas.DataFrame
@@ -175,7 +175,8 @@ def _open_stream(paths, batch, seed, wanted, part):
 def _probes(sample, cfg):
     """What probes an encoder on systems of the roles train and stop, not more than are asked for of each."""
     rng, chosen = np.random.default_rng(cfg["seed"]), []
-    table = sample.folds[["target_id", "role"]].merge(sample.systems[["target_id", "label", "theta_e"]], on="target_id")
+    systems = sample.systems[["target_id", "label", "theta_e"]]
+    table = sample.folds[["target_id", "role", "group"]].merge(systems, on="target_id")
     for role in ("train", "stop"):
         rows = np.flatnonzero(table["role"] == role)
         chosen.append(rng.permutation(rows)[: cfg["probe_systems"]])
@@ -185,7 +186,8 @@ def _probes(sample, cfg):
         names, features = system_features(encoder, sample.train_paths, set(table.index), _PROBE_BATCH, device)
         rows = table.loc[names]
         fit = (rows["role"] == "train").to_numpy()
-        return probe(features, rows["label"].to_numpy(bool), rows["theta_e"].to_numpy(float), fit, ~fit)
+        labels, radii = rows["label"].to_numpy(bool), rows["theta_e"].to_numpy(float)
+        return probe(features, labels, radii, rows["group"].to_numpy(), fit, ~fit)
 
     return probes
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +18,8 @@ from tandemlens.learn.views import plain_view
 
 #: fewest systems of a class, and with an Einstein radius, in either role
 _LEAST = 5
+#: folds of groups, and strengths of the ridge
+_FOLDS, _RIDGES = 5, np.logspace(0, 6, 13)
 
 
 @torch.no_grad()
@@ -58,7 +61,7 @@ def system_features(encoder, paths, wanted, batch, device):
     return target_ids, np.array(features).reshape(len(target_ids), 2 * encoder.width)
 
 
-def probe(features, labels, radii, fit, held, neighbours=10):
+def probe(features, labels, radii, groups, fit, held, neighbours=10):
     """What can be told from features.
 
     Parameters
@@ -68,6 +71,8 @@ def probe(features, labels, radii, fit, held, neighbours=10):
         Tandem or not.
     radii : (n,) ndarray, arcsec
         Einstein radius; NaN where there is none.
+    groups : (n,) ndarray
+        Of the sky: systems of one canvas share their lens.
     fit, held : (n,) bool ndarray
         Systems to fit to, and to judge on.
     neighbours : int
@@ -86,13 +91,34 @@ def probe(features, labels, radii, fit, held, neighbours=10):
         found["knn_auroc"] = float(roc_auc_score(labels[held], share))
         line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features[fit], labels[fit])
         found["linear_auroc"] = float(roc_auc_score(labels[held], line.decision_function(features[held])))
-    known = np.isfinite(radii) & (np.nan_to_num(radii) > 0)
-    if min((known & fit).sum(), (known & held).sum()) >= _LEAST:
-        ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
-        ridge.fit(features[known & fit], np.log(radii[known & fit]))
-        wanted = np.log(radii[known & held])
-        found["radius_r2"] = float(r2_score(wanted, ridge.predict(features[known & held])))
+    found["radius_r2"] = radius_r2(features, radii, groups, fit, held)
     return found
+
+
+def radius_r2(features, radii, groups, fit, held):
+    """R2 of the logarithm of the Einstein radius by ridge regression.
+
+    Its strength is chosen by folds of groups: where systems of one lens lie on both sides, the radius is known by what
+    else these share, the weakest ridge is taken, and R2 on other lenses falls below zero.
+
+    Parameters
+    ----------
+    features, radii, groups, fit, held
+        As for `probe`.
+
+    Returns
+    -------
+    float or None
+        None where fewer than five systems, or two groups, have a radius.
+    """
+    known = np.isfinite(radii) & (np.nan_to_num(radii) > 0)
+    learnt, judged = known & fit, known & held
+    n_folds = min(_FOLDS, len(np.unique(groups[learnt])))
+    if min(learnt.sum(), judged.sum()) < _LEAST or n_folds < 2:
+        return None
+    folds = list(GroupKFold(n_folds).split(features[learnt], groups=groups[learnt]))
+    ridge = make_pipeline(StandardScaler(), RidgeCV(_RIDGES, cv=folds)).fit(features[learnt], np.log(radii[learnt]))
+    return float(r2_score(np.log(radii[judged]), ridge.predict(features[judged])))
 
 
 def _of_system(features, labels):
