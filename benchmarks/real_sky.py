@@ -1,8 +1,8 @@
 """What heads lose on the step from simulated to real images, and what makes up for it.
 
 Systems are painted into the cutouts of a real field, and drawn whole as the same survey would see them; then heads
-trained on either are tried on both. First the target lists and settings of the runs are written, then the runs are made,
-then they are compared, all from the root of the project::
+trained on either are tried on both. First the target lists and settings of the runs are written, then the runs are
+made, then they are compared, all from the root of the project::
 
     PYTHONPATH=workflow/scripts:benchmarks python benchmarks/real_sky.py prepare kids DATA WORK   # or des
     snakemake --cores 2 --configfile WORK/kids_injected_1.yaml --until score_colour  # and all others
