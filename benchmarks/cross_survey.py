@@ -13,7 +13,7 @@ import pandas as pd
 from rotations import UNTUNED, rotations, sample
 
 from tandemlens.heads.classic import fit_classic
-from tandemlens.learn.metrics import tpr_at_fpr
+from tandemlens.learn.metrics import ranking_value, tpr_at_fpr
 from tandemlens.learn.ranking import ratio
 from tandemlens.learn.resample import summarise
 
@@ -54,18 +54,19 @@ def main():
     )
     rng = np.random.default_rng(2)
     for frame, scores, word in zip(others, away, sys.argv[2:], strict=True):
-        ratios = [ratio(_tpr(rng, frame, scores), _tpr(rng, home, own)) for _ in range(DRAWS)]
+        pairs = [(frame["label"], frame["group_id"], scores), (home["label"], home["group_id"], own)]
+        ratios = [ratio(*(redrawn(rng, *pair) for pair in pairs)) for _ in range(DRAWS)]
         low, high = np.nanquantile(ratios, (0.025, 0.975))
         value = tpr_at_fpr(scores, frame["label"], 0.03) / tpr_at_fpr(own, home["label"], 0.03)
         print(f"{word}: TPR at FPR 0.03 over that within {sys.argv[1]}: {value:.2f} (95 % {low:.2f}-{high:.2f})")
 
 
-def _tpr(rng, frame, scores):
-    """TPR at FPR 0.03 of groups drawn with replacement."""
-    code, names = pd.factorize(frame["group_id"])
+def redrawn(rng, labels, groups, scores, metric="tpr_at_fpr_0.03"):
+    """A figure of merit of groups drawn with replacement."""
+    code, names = pd.factorize(groups)
     rows = [np.flatnonzero(code == k) for k in range(len(names))]
     drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
-    return tpr_at_fpr(scores[drawn], frame["label"].to_numpy()[drawn], 0.03)
+    return ranking_value(metric, np.asarray(scores)[drawn], np.asarray(labels)[drawn])
 
 
 if __name__ == "__main__":

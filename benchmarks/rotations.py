@@ -41,36 +41,36 @@ UNTUNED = {
 SHARES = {"train": 0.68, "stop": 0.08, "calibrate": 0.14, "fuse": 0.1, "test": 0.0}
 
 
-def sample_table(results, survey, name):
-    """A table of all shards of the training sample that have features."""
-    shards = sorted(path.parent for path in (Path(results) / survey / "train").glob("*/features.parquet"))
+def sample_table(results, survey, name, part="train"):
+    """A table of all shards of a sample that have features."""
+    shards = sorted(path.parent for path in (Path(results) / survey / part).glob("*/features.parquet"))
     return pd.concat([read_table(shard / f"{name}.parquet") for shard in shards], ignore_index=True)
 
 
-def sample(results, survey):
-    """Systems of the training sample with place, features and seeing."""
-    frame = sample_table(results, survey, "systems").drop(columns=["z", "richness"])
+def sample(results, survey, part="train"):
+    """Systems of a simulated or injected sample with place, features and seeing."""
+    frame = sample_table(results, survey, "systems", part).drop(columns=["z", "richness"])
     for name, columns in (("targets", ["ra", "dec", "group_id"]), ("measure", ["fwhm"])):
-        table = sample_table(results, survey, name)[["target_id", *columns]]
+        table = sample_table(results, survey, name, part)[["target_id", *columns]]
         frame = frame.merge(table, on="target_id", validate="one_to_one")
-    frame = frame.merge(sample_table(results, survey, "features"), on="target_id", how="left")
+    frame = frame.merge(sample_table(results, survey, "features", part), on="target_id", how="left")
     return frame.assign(survey=survey)
 
 
-def chances(results, survey, target_ids):
+def chances(results, survey, target_ids, name="train"):
     """Chance of the colour head."""
-    paths = sorted((Path(results) / survey / "train").glob("*/scores/colour.parquet"))
+    paths = sorted((Path(results) / survey / name).glob("*/scores/colour.parquet"))
     return pd.concat(map(read_table, paths)).set_index("target_id")["p_chance"].reindex(target_ids).to_numpy()
 
 
-def rotations(frame, n_folds, seed):
-    """Role of every system in every rotation, (n, n_folds)."""
-    whole = assign_folds(frame, {"n_folds": n_folds}, np.random.default_rng(seed))
+def rotations(frame, n_folds, seed, **settings):
+    """Group of every system, and its role in every rotation, (n, n_folds); settings are those of `assign_folds`."""
+    whole = assign_folds(frame, {"n_folds": n_folds, **settings}, np.random.default_rng(seed))
     roles = np.full((len(frame), n_folds), "test", dtype=object)
     for k in range(n_folds):
         rest = np.flatnonzero(whole["fold"] != k)
         dealt = assign_folds(
-            frame.iloc[rest].reset_index(drop=True), {"shares": SHARES}, np.random.default_rng(seed + k)
+            frame.iloc[rest].reset_index(drop=True), {"shares": SHARES, **settings}, np.random.default_rng(seed + k)
         )
         roles[rest, k] = dealt["role"]
     return whole["group"].to_numpy(), roles
@@ -111,6 +111,18 @@ def rotate(frame, group, roles, settings, bands, seed, mil=None):
     return out[seen], scores[seen], pd.concat(reports)
 
 
+def write_tables(out, held_out, scores, seed):
+    """Tables of the evaluation of what `rotate` gives; their paths by name."""
+    # every system stands for the calibration too, at whose share of tandems the probabilities are told
+    twice = held_out.assign(role="calibrate", target_id="calibrate " + held_out["target_id"])
+    paths = {name: str(Path(out) / f"{name}.parquet") for name in ("held_out", "scores", *TABLES)}
+    write_table(paths["held_out"], pd.concat([held_out, twice]), HELD_OUT)
+    long = scores.assign(target_id=held_out["target_id"]).melt("target_id", var_name="head", value_name="score")
+    write_table(paths["scores"], long, HELD_OUT_SCORES)
+    write_evaluation(paths["held_out"], paths["scores"], {name: paths[name] for name in TABLES}, seed)
+    return paths
+
+
 def main():
     """Rotate, evaluate, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -141,13 +153,7 @@ def main():
         if path:
             found = pd.read_csv(path).set_index("target_id")["score"]
             scores[name] = found.reindex(held_out["target_id"]).to_numpy()
-    # every system stands for the calibration too, at whose share of tandems the probabilities are told
-    twice = held_out.assign(role="calibrate", target_id="calibrate " + held_out["target_id"])
-    paths = {name: str(out / f"{name}.parquet") for name in ("held_out", "scores", *TABLES)}
-    write_table(paths["held_out"], pd.concat([held_out, twice]), HELD_OUT)
-    long = scores.assign(target_id=held_out["target_id"]).melt("target_id", var_name="head", value_name="score")
-    write_table(paths["scores"], long, HELD_OUT_SCORES)
-    write_evaluation(paths["held_out"], paths["scores"], {name: paths[name] for name in TABLES}, seed)
+    paths = write_tables(out, held_out, scores, seed)
     fusion = out / "fusion"
     fusion.mkdir(exist_ok=True)
     write_table(fusion / "report.parquet", report, FUSERS_COMPARED)
