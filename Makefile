@@ -7,6 +7,7 @@
 # make why    says which file or setting would make what rerun
 # make bench  runs every side-by-side benchmark (up to 25 minutes) and writes their table, here and in README.md
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
+# make pictures takes the pictures of README.md from the page of the last default run
 # make validation PART="simulated mock" TABLES=<folder> writes tables of an evaluation into docs/validation.md
 # make trace  prints what TARGET (target_id, name or rank) was made from, back to the answers of services
 # make verify recomputes the digest of every file of the run, or of what TARGET was made from
@@ -22,7 +23,7 @@ export NO_SKIPS
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup run demo-fetch test fuzz faults slurm bench lint why trace verify manual validation clean
+.PHONY: setup run demo-fetch test fuzz faults slurm bench lint why trace verify manual validation pictures clean
 
 setup: $(VENV)/.complete
 
@@ -50,6 +51,9 @@ trace: setup
 
 verify: setup
 	@$(VENV)/bin/python workflow/scripts/verify.py --configfile $(CONFIG) $(if $(TARGET),"$(TARGET)")
+
+pictures: setup
+	$(VENV)/bin/python docs/pictures.py results/report/index.html
 
 validation: setup
 	$(VENV)/bin/python workflow/scripts/validation.py $(PART) "$(TABLES)"

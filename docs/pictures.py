@@ -2,7 +2,7 @@
 
 ::
 
-    .venv/bin/python docs/pictures.py results/report/index.html
+    make pictures
 
 Needs playwright and a Chromium (`CHROMIUM`, else Debian's).
 """

@@ -7,6 +7,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 
 from places import ROOT
+from tandemlens.base.version import VERSION
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: comes with another and has no life of its own here
@@ -21,7 +22,7 @@ def test_the_version_is_one():
     """That of pyproject.toml; the citation and the newest entry of the changes follow it."""
     cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.M).group(1)
     newest = re.search(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.M).group(1)
-    assert cited == newest == PROJECT["version"]
+    assert cited == newest == PROJECT["version"] == VERSION
 
 
 def test_every_dependency_has_a_reason_and_no_reason_is_left_over():

@@ -14,6 +14,7 @@ from tandemlens.base.columns.registry import expand
 from tandemlens.base.errors import InputError
 from tandemlens.base.status import NO_SEGMENTS, OK, SCORED
 from tandemlens.base.tables import read_columns, read_table
+from tandemlens.base.version import VERSION
 from tandemlens.catalogue.crossmatch import crossmatch
 from tandemlens.catalogue.exports import write_exports
 from tandemlens.catalogue.grades import graded_columns
@@ -83,7 +84,13 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
     # column by column, so that the table is never there twice
     ranked = {c.name: frame.pop(c.name).take(order).array for c in wanted if c.name != "rank"}
     frame = pd.DataFrame({"rank": np.arange(1, len(order) + 1), **ranked}, copy=False)
-    meta = {"ranking": ranking, "survey": cfg["survey"], "frame": "ICRS", "run_id": run}
+    meta = {
+        "software": f"tandemlens {VERSION}",
+        "ranking": ranking,
+        "survey": cfg["survey"],
+        "frame": "ICRS",
+        "run_id": run,
+    }
     if fusion is not None:
         meta |= {
             "prevalence": f"{fusion.prevalence:.3g}",
