@@ -11,10 +11,11 @@ AB_ZERO_POINT_NJY = 2.5 * np.log10(3631e9)
 AB_ZERO_POINT_NOMINAL = 31.4
 #: softening of asinh magnitudes in units of the flux error (Lupton, Gunn & Szalay 1999).
 ASINH_SOFTENING_SIGMA = 1.042
-_Number = TypeVar("_Number", float, np.ndarray)
+#: a number, or as many as one gives
+Number = TypeVar("Number", float, np.ndarray)
 
 
-def njy_per_unit(zero_point: _Number) -> _Number:
+def njy_per_unit(zero_point: Number) -> Number:
     """Factor from image units with AB magnitude zero point to nJy.
 
     Parameters
