@@ -258,7 +258,7 @@ class Subsets:
         return pull, square @ member.T
 
 
-def quadratic(vectors, matrices):
+def quadratic(vectors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     """``v^T M v`` of many vectors for each of some symmetric matrices.
 
     Parameters
