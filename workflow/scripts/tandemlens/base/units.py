@@ -5,16 +5,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-#: AB zero point of 1 nJy (Oke & Gunn 1983: 0 mag = 3631 Jy).
-AB_ZERO_POINT_NJY = 2.5 * np.log10(3631e9)
-#: The rounded value that surveys state (LSST DPDD); used where headers do.
+#: AB zero point of 1 nJy (Oke & Gunn 1983: 0 mag = 3631 Jy), rounded as surveys state it (LSST DPDD)
 AB_ZERO_POINT_NOMINAL = 31.4
 #: softening of asinh magnitudes in units of the flux error (Lupton, Gunn & Szalay 1999).
 ASINH_SOFTENING_SIGMA = 1.042
-_Number = TypeVar("_Number", float, np.ndarray)
+#: a number, or as many as one gives
+Number = TypeVar("Number", float, np.ndarray)
 
 
-def njy_per_unit(zero_point: _Number) -> _Number:
+def njy_per_unit(zero_point: Number) -> Number:
     """Factor from image units with AB magnitude zero point to nJy.
 
     Parameters

@@ -1,12 +1,21 @@
 """The arcs of a system whose colours count, and the foreground red sequence that they are set against."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from tandemlens.features.colour import adjacent_colours, bridged_colours
 from tandemlens.features.sequence import SCATTER, TEMPLATE_ERROR, sequence_colours
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def magnitudes(frame, bands):
+    from tandemlens.features.colour import Colours
+    from tandemlens.features.sequence import Bands
+
+
+def magnitudes(frame: "pd.DataFrame", bands: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Segment magnitudes and errors of some rows.
 
     Parameters
@@ -22,7 +31,7 @@ def magnitudes(frame, bands):
     return tuple(frame[[f"{kind}_{band}" for band in bands]].to_numpy(float) for kind in ("mag", "mag_err"))
 
 
-def usable_bands(frame, bands):
+def usable_bands(frame: "pd.DataFrame", bands: Sequence[str]) -> np.ndarray:
     """Bands in which any segment of a system has a magnitude.
 
     Parameters
@@ -37,7 +46,9 @@ def usable_bands(frame, bands):
     return np.isfinite(magnitudes(frame, bands)[0]).any(axis=0)
 
 
-def arc_colours(frame, bands, settings, kinds=("arc",)):
+def arc_colours(
+    frame: "pd.DataFrame", bands: Sequence[str], settings: dict[str, Any], kinds: Sequence[str] = ("arc",)
+) -> "tuple[pd.DataFrame, Colours, np.ndarray]":
     """Segments of some kinds with a measured colour.
 
     Parameters
@@ -64,7 +75,7 @@ def arc_colours(frame, bands, settings, kinds=("arc",)):
     return arcs, adjacent_colours(*magnitudes(arcs, names)), used
 
 
-def well_measured(frame, bands, min_snr):
+def well_measured(frame: "pd.DataFrame", bands: Sequence[str], min_snr: float) -> np.ndarray:
     """Segments whose flux reaches a S/N in two bands at least, so that they have a colour.
 
     Parameters
@@ -83,7 +94,7 @@ def well_measured(frame, bands, min_snr):
         return (flux / err >= min_snr).sum(axis=1) >= 2
 
 
-def strongest(arcs, n):
+def strongest(arcs: "pd.DataFrame", n: int) -> np.ndarray:
     """Places of the rows of highest S/N, in the order of the table.
 
     Parameters
@@ -99,7 +110,9 @@ def strongest(arcs, n):
     return np.sort(np.argsort(-arcs["snr"].to_numpy(), kind="stable")[:n])
 
 
-def sequence_at(frame, z, path, bands, used):
+def sequence_at(
+    frame: "pd.DataFrame", z: float, path: str, bands: "Bands", used: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Colours of the foreground red sequence: those of the central galaxy, else of a template at the redshift.
 
     Parameters

@@ -7,8 +7,10 @@ old galaxies at every redshift behind the lens as well as for young ones. Arcs t
 the lens are found here, and so are the unlensed members of a second cluster.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,9 @@ from tandemlens.base.columns.features import COLUMNS, RADII
 from tandemlens.base.galaxies import star_magnitude
 from tandemlens.base.robust import median, robust_sigma, sampled
 from tandemlens.features.sequence import read_sed, template_magnitudes
+
+if TYPE_CHECKING:
+    from tandemlens.features.sequence import Bands
 
 KINDS = ("red", "blue")
 _NAMES = [c.name for c in COLUMNS if c.name.startswith(("behind_", "red_", "blue_"))]
@@ -75,7 +80,7 @@ class Templates:
     star: np.ndarray
 
     @classmethod
-    def of(cls, old, young, bands, z_max):
+    def of(cls, old: str, young: Sequence[str], bands: "Bands", z_max: float) -> "Templates":
         """From spectra.
 
         Parameters
@@ -102,19 +107,19 @@ class Templates:
         z = np.concatenate(redshifts)
         return cls(np.array(kinds), z, np.concatenate(fluxes), star_magnitude(z))
 
-    def behind(self, z_lens):
+    def behind(self, z_lens: float) -> "Templates":
         """Those that lie behind a lens."""
         return self[self.z > z_lens + _DZ_MIN]
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: np.ndarray | slice | list[int]) -> "Templates":
         return Templates(self.kind[rows], self.z[rows], self.flux[rows], self.star[rows])
 
-    def in_bands(self, used):
+    def in_bands(self, used: np.ndarray) -> "Templates":
         """Those of some of the bands."""
         return Templates(self.kind, self.z, self.flux[:, used], self.star)
 
 
-def blind_weights(lens, behind, noise):
+def blind_weights(lens: np.ndarray, behind: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
     """Weights of the bands that cancel one spectrum and keep another at the least noise.
 
     Minimises ``sum w^2 noise^2`` with ``w . lens = 0`` and ``w . behind = 1``.
@@ -185,7 +190,7 @@ class Contrast:
     beam: float
     scale: float
 
-    def at(self, row, column):
+    def at(self, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every spectrum at some valid places.
 
         Parameters
@@ -204,7 +209,7 @@ class Contrast:
         return flux, flux / white / np.median(self.excess)
 
     @cached_property
-    def places(self):
+    def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where point-like sources are: row, column, (n,) int ndarrays, and the largest S/N of any spectrum there."""
         best = self.snr.max(0)
         apart = max(int(0.7 * self.beam), 2)
@@ -213,7 +218,7 @@ class Contrast:
         return *_climb(self.plain, row, column, apart), best[row, column]
 
 
-def lens_flux(colours, expected):
+def lens_flux(colours: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Relative fluxes of the galaxies of the lens.
 
     Parameters
@@ -231,7 +236,15 @@ def lens_flux(colours, expected):
     return 10 ** (0.4 * np.append(0.0, np.cumsum(colours if central else expected)))
 
 
-def contrast(flux, variance, valid, lens, templates, beam, scale):
+def contrast(
+    flux: np.ndarray,
+    variance: np.ndarray,
+    valid: np.ndarray,
+    lens: np.ndarray,
+    templates: Templates,
+    beam: float,
+    scale: float,
+) -> Contrast | None:
     """Look for spectra behind a lens.
 
     Parameters
@@ -251,7 +264,7 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
     Contrast or None
         None where nothing can be told from the lens, or no field is left to measure noise on.
     """
-    everywhere = valid.all(0)
+    everywhere = np.all(valid, axis=0)
     y, x = np.indices(everywhere.shape)
     radius = np.hypot(y - y.max() / 2, x - x.max() / 2) * scale
     far = (radius > _NOISE_FROM) & everywhere
@@ -277,7 +290,9 @@ def contrast(flux, variance, valid, lens, templates, beam, scale):
     )  # fmt: skip
 
 
-def _point_sources(flux, variance, valid, beam):
+def _point_sources(
+    flux: np.ndarray, variance: np.ndarray, valid: np.ndarray, beam: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Flux of a point source at every pixel of every band, and its variance, without the correlation of the noise."""
     sigma, everywhere = beam / 2.3548, valid.all(0)
     # flux of a point source over the height that it has left when smoothed by its own PSF
@@ -292,7 +307,9 @@ def _point_sources(flux, variance, valid, beam):
     return np.array(light), np.array(noise)
 
 
-def _largest(kind, weights, level, excess, light, noise):
+def _largest(
+    kind: np.ndarray, weights: np.ndarray, level: np.ndarray, excess: np.ndarray, light: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Largest significance of the spectra of each kind, and of all by the noise alone, on every pixel."""
     shape, n_band = light.shape[1:], len(light)
     light, noise = light.reshape(n_band, -1), noise.reshape(n_band, -1)
@@ -314,11 +331,11 @@ def _largest(kind, weights, level, excess, light, noise):
     return snr.reshape(-1, *shape), plain.reshape(shape)
 
 
-def _signed_root(square):
+def _signed_root(square: np.ndarray) -> np.ndarray:
     return np.copysign(np.sqrt(np.abs(square)), square)
 
 
-def peaks(found):
+def peaks(found: Contrast) -> tuple[pd.DataFrame, np.ndarray]:
     """Point-like sources behind the lens, and how well every redshift of old stars fits each.
 
     Parameters
@@ -351,7 +368,7 @@ def peaks(found):
     return table, np.exp(-0.5 * ((1 - red / top) / _SAME) ** 2)
 
 
-def _climb(image, row, column, reach):
+def _climb(image: np.ndarray, row: np.ndarray, column: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
     """The brightest pixel within so many pixels of every place."""
     step = np.arange(-reach, reach + 1)
     down, right = (m.ravel() for m in np.meshgrid(step, step, indexing="ij"))
@@ -361,7 +378,7 @@ def _climb(image, row, column, reach):
     return np.take_along_axis(rows, top[:, None], 1)[:, 0], np.take_along_axis(columns, top[:, None], 1)[:, 0]
 
 
-def behind_features(found):
+def behind_features(found: Contrast | None) -> dict[str, float]:
     """Features of what lies behind.
 
     Parameters
@@ -383,7 +400,7 @@ def behind_features(found):
     return out
 
 
-def _second_cluster(table, match, z):
+def _second_cluster(table: pd.DataFrame, match: np.ndarray, z: np.ndarray) -> dict[str, float]:
     """Peaks that share the redshift of old stars at which they are most, weighted towards the centre."""
     use = ((table["kind"] == "red") & (table["snr"] > _PEAK_SNR) & (table["bright"] > _FAINTEST)).to_numpy()
     match, radius = match[:, use], table["radius"].to_numpy()[use]
@@ -401,7 +418,7 @@ def _second_cluster(table, match, z):
     }
 
 
-def _peak_sums(table):
+def _peak_sums(table: pd.DataFrame) -> dict[str, float]:
     radius, strong = table["radius"].to_numpy(), table["snr"].to_numpy() > _PEAK_SNR
     bright, out = table["bright"].to_numpy(), {}
     for r in RADII:
@@ -417,7 +434,7 @@ def _peak_sums(table):
     return out
 
 
-def _blobs(snr, found):
+def _blobs(snr: np.ndarray, found: Contrast) -> dict[str, float]:
     """Connected regions near the centre: how many, how long, and whether they lie along circles around it."""
     within = found.radius < RADII[-1]
     regions = label((snr > _AREA_SNR) & within)

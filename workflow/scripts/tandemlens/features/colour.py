@@ -29,7 +29,7 @@ class Colours:
     value: np.ndarray
     covariance: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n, p = self.value.shape
         if self.covariance.shape != (n, p, p):
             raise InputError(
@@ -37,15 +37,15 @@ class Colours:
                 f"not {self.covariance.shape}; give one matrix a segment"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.value)
 
-    def __getitem__(self, chosen):
+    def __getitem__(self, chosen: list[int] | np.ndarray) -> "Colours":
         """Some of the segments."""
         return Colours(self.value[chosen], self.covariance[chosen])
 
 
-def adjacent_colours(mag, mag_err):
+def adjacent_colours(mag: np.ndarray, mag_err: np.ndarray) -> Colours:
     """Colours of neighbouring bands with their full covariance ``A diag(sigma^2) A^T``.
 
     Neighbouring colours share a band, hence minus its variance off the diagonal. A magnitude with S/N below 3 or none
@@ -69,7 +69,7 @@ def adjacent_colours(mag, mag_err):
     return Colours(mag @ difference.T, np.einsum("ab,nb,cb->nac", difference, err**2, difference))
 
 
-def bridged_colours(colours, used):
+def bridged_colours(colours: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Colours between neighbouring used bands: sums over the bands left out between them.
 
     Parameters
@@ -87,7 +87,9 @@ def bridged_colours(colours, used):
     return np.add.reduceat(np.asarray(colours)[..., : index[-1]], index[:-1], axis=-1)
 
 
-def huber_centroid(colours, intrinsic, tuning=None, tolerance=1e-10):
+def huber_centroid(
+    colours: Colours, intrinsic: np.ndarray, tuning: float | None = None, tolerance: float = 1e-10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Multivariate Huber M-estimate of the common colour by iterated reweighting.
 
     ``P_i = (S_i + S_int)^-1``, ``d_i^2 = (c_i - mu)^T P_i (c_i - mu)``, ``w_i = min(1, k / d_i)``,
@@ -127,7 +129,7 @@ def huber_centroid(colours, intrinsic, tuning=None, tolerance=1e-10):
     return mu, _distances(value - mu, precision), weight, covariance
 
 
-def consistency(colours, intrinsic):
+def consistency(colours: Colours, intrinsic: np.ndarray) -> tuple[float, float]:
     """Chi-square test that all segments have one colour: S_color.
 
     ``X2 = sum d_i^2`` about the generalised least-squares mean, with ``(n - 1) p`` degrees of freedom.
@@ -150,7 +152,7 @@ def consistency(colours, intrinsic):
     return x2, float(chi2.sf(x2, (len(colours) - 1) * colours.value.shape[1]))
 
 
-def intrinsic_dispersion(colours):
+def intrinsic_dispersion(colours: Colours) -> float:
     """Maximum-likelihood scatter tau beyond the errors, ``maximise sum log N(c_i; mu, S_i + tau^2 I)``.
 
     Parameters
@@ -166,7 +168,7 @@ def intrinsic_dispersion(colours):
         return np.nan
     unit = np.eye(colours.value.shape[1])
 
-    def loss(tau):
+    def loss(tau: float) -> float:
         total = colours.covariance + tau**2 * unit
         _, distance, _, _ = huber_centroid(colours, tau**2 * unit, tuning=np.inf)
         return float((distance**2).sum() + np.linalg.slogdet(total)[1].sum())
@@ -175,7 +177,9 @@ def intrinsic_dispersion(colours):
     return 0.0 if loss(1e-6) <= best.fun else float(best.x)
 
 
-def sequence_offset(mu, covariance, sequence, sequence_covariance):
+def sequence_offset(
+    mu: np.ndarray, covariance: np.ndarray, sequence: np.ndarray, sequence_covariance: np.ndarray
+) -> float:
     """Mahalanobis distance of a common colour from the foreground red sequence: Delta_RS.
 
     Parameters
@@ -210,7 +214,7 @@ class Subsets:
         Size of the smallest subset.
     """
 
-    def __init__(self, precision, smallest):
+    def __init__(self, precision: np.ndarray, smallest: int) -> None:
         n = len(precision)
         members = [s for size in range(smallest, n + 1) for s in combinations(range(n), size)]
         self.member = np.zeros((len(members), n), bool)
@@ -220,7 +224,7 @@ class Subsets:
         self.precision = precision
         self.total = np.einsum("sn,nab->sab", self.member, precision)
 
-    def scatter(self, value):
+    def scatter(self, value: np.ndarray) -> np.ndarray:
         """Chi-square of every subset about its own mean.
 
         Parameters
@@ -234,7 +238,7 @@ class Subsets:
         pull, square = self.sums(value)
         return np.maximum(square - quadratic(pull, np.linalg.inv(self.total)), 0)
 
-    def sums(self, value):
+    def sums(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``sum P_i c_i`` and ``sum c_i^T P_i c_i`` of every subset.
 
         Parameters
@@ -254,7 +258,7 @@ class Subsets:
         return pull, square @ member.T
 
 
-def quadratic(vectors, matrices):
+def quadratic(vectors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     """``v^T M v`` of many vectors for each of some symmetric matrices.
 
     Parameters
@@ -274,7 +278,9 @@ def quadratic(vectors, matrices):
     return total
 
 
-def best_subset(colours, intrinsic, n_draws, rng):
+def best_subset(
+    colours: Colours, intrinsic: np.ndarray, n_draws: int, rng: np.random.Generator
+) -> tuple[float, np.ndarray]:
     """Consistency of the best half or more of the segments, corrected for having looked at all of them.
 
     Every subset of at least ``max(2, ceil(n / 2))`` segments gets its chi-square p-value; the largest one is compared
@@ -311,7 +317,7 @@ def best_subset(colours, intrinsic, n_draws, rng):
     return (1 + float((null <= seen[best]).sum())) / (n_draws + 1), subsets.member[best]
 
 
-def colour_gradient(value, error, radius):
+def colour_gradient(value: np.ndarray, error: np.ndarray, radius: np.ndarray) -> float:
     """Slope of a colour with ln R over its error, from Theil & Sen's median of pairwise slopes.
 
     Parameters
@@ -338,5 +344,5 @@ def colour_gradient(value, error, radius):
     return float(slope / sigma)
 
 
-def _distances(away, precision):
+def _distances(away: np.ndarray, precision: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.einsum("na,nab,nb->n", away, precision, away), 0))

@@ -14,7 +14,7 @@ REFERENCE_SOURCE_Z = 1.5
 _RADIAN_ARCSEC = 206264.806
 
 
-def tangential_alignment(theta, azimuth, weight):
+def tangential_alignment(theta: np.ndarray, azimuth: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Alignment with circles around the centre, and its significance.
 
     ``T = sum w (-cos 2 (theta - azimuth)) / sum w``; ``z = T sqrt(2 n_eff)``, ``n_eff = (sum w)^2 / sum w^2``, is
@@ -38,7 +38,7 @@ def tangential_alignment(theta, azimuth, weight):
     return value, float(value * np.sqrt(2 * total**2 / (weight**2).sum()))
 
 
-def ellipticities(q11, q22, q12):
+def ellipticities(q11: np.ndarray, q22: np.ndarray, q12: np.ndarray) -> np.ndarray:
     """Complex ellipticity ``(Q11 - Q22 + 2 i Q12) / (tr Q + 2 sqrt(det Q))`` (Bartelmann & Schneider 2001, eq. 4.10).
 
     Parameters
@@ -57,7 +57,9 @@ def ellipticities(q11, q22, q12):
     return out
 
 
-def shear_pattern(ellipticity, azimuth, weight):
+def shear_pattern(
+    ellipticity: np.ndarray, azimuth: np.ndarray, weight: np.ndarray
+) -> tuple[float, float, float, float]:
     """Mean tangential and cross ellipticity, and coherence in the rotated and in the raw frame.
 
     Rotated high and raw low is lensing; raw high is a distorted PSF or a satellite trail; the cross term must vanish.
@@ -83,7 +85,7 @@ def shear_pattern(ellipticity, azimuth, weight):
     return float(mean.real), float(mean.imag), float(share[0]), float(share[1])
 
 
-def ring_shape(radius, field_radius):
+def ring_shape(radius: np.ndarray, field_radius: float) -> tuple[float, float]:
     """Thickness of the ring of arcs and the distance of their radii from a uniform field.
 
     Parameters
@@ -107,7 +109,7 @@ def ring_shape(radius, field_radius):
     return float(thickness), float(ks)
 
 
-def separation_rms(east, north):
+def separation_rms(east: np.ndarray, north: np.ndarray) -> float:
     """Root mean square separation of pairs, ``sqrt(2 / (n (n - 1)) sum |x_i - x_j|^2)``.
 
     Parameters
@@ -126,7 +128,7 @@ def separation_rms(east, north):
     return float(np.sqrt(2 * (np.var(east) + np.var(north)) * n / (n - 1)))
 
 
-def azimuth_pattern(azimuth):
+def azimuth_pattern(azimuth: np.ndarray) -> tuple[float, float]:
     """Largest gap in azimuth, and how far the best pair is from lying opposite.
 
     Parameters
@@ -147,7 +149,7 @@ def azimuth_pattern(azimuth):
     return float(gap), float(np.min(np.pi - apart))
 
 
-def expected_einstein_radius(richness, z_lens, z_source=REFERENCE_SOURCE_Z):
+def expected_einstein_radius(richness: float, z_lens: float, z_source: float = REFERENCE_SOURCE_Z) -> float:
     """Einstein radius of an isothermal sphere of the velocity dispersion that goes with a richness.
 
     ``theta_E = 4 pi (sigma / c)^2 D_ls / D_s`` (Narayan & Bartelmann 1996, eq. 46).

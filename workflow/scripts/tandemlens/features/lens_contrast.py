@@ -1,10 +1,20 @@
 """A system with the light of its lens cancelled, on its matched images (`tandemlens.features.behind`)."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tandemlens.features import behind, sequence
 from tandemlens.features.arcs import magnitudes
 from tandemlens.features.colour import adjacent_colours, bridged_colours
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.base.stack import Cutout
+    from tandemlens.features.behind import Contrast
+    from tandemlens.features.sequence import Bands
 
 #: redshifts of the template of old stars
 Z_STEP = 0.02
@@ -27,13 +37,15 @@ class Sky:
         Of the spectra behind the lens, at steps in redshift, only every so manieth is looked for.
     """
 
-    def __init__(self, bands, path, young=(), every=1):
+    def __init__(self, bands: "Bands", path: str, young: Sequence[str] = (), every: int = 1) -> None:
         self.bands, self.path = bands, path
         self.template = sequence.sequence_colours(path, bands, _Z)
         self.behind = behind.Templates.of(path, young, bands, _Z[-1])[::every]
 
 
-def lens_contrast(frame, target, cutout, dim, sky, scale):
+def lens_contrast(
+    frame: "pd.DataFrame", target: "pd.Series", cutout: "Cutout", dim: np.ndarray, sky: Sky, scale: float
+) -> "Contrast | None":
     """Significance of every spectrum behind the lens of one system.
 
     Parameters
@@ -77,7 +89,7 @@ def lens_contrast(frame, target, cutout, dim, sky, scale):
     )
 
 
-def contrast_maps(found, shape):
+def contrast_maps(found: "Contrast | None", shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The most significant spectrum of each kind on every pixel.
 
     Parameters

@@ -11,7 +11,7 @@ _SLOPE = 0.4
 _LARGEST_GAIN = 20.0
 
 
-def expected_radius(richness, z_lens, z_source):
+def expected_radius(richness: float, z_lens: float, z_source: float) -> float:
     """Mean Einstein radius of a cluster.
 
     ``log10 theta_E = -1.0 + 0.986 log10(richness) + 0.322 z_lens`` for sources at redshift 2, times
@@ -31,7 +31,7 @@ def expected_radius(richness, z_lens, z_source):
     return 10 ** (constant + with_richness * np.log10(richness) + with_z * z_lens) * bend**_EFFICIENCY_SLOPE
 
 
-def unlensed(radius, einstein):
+def unlensed(radius: np.ndarray, einstein: float) -> tuple[np.ndarray, np.ndarray]:
     """What the mean lens, whose deflection is ``theta_E (theta / theta_E)^0.4``, makes of an image.
 
     Parameters
@@ -50,7 +50,7 @@ def unlensed(radius, einstein):
     return 1 - bend, 1 / np.maximum(np.abs((1 - bend) * (1 - _SLOPE * bend)), 1 / _LARGEST_GAIN)
 
 
-def nfw_surface(x):
+def nfw_surface(x: np.ndarray) -> np.ndarray:
     """Projected NFW profile, in units of the enclosed number within the edge (Bartelmann 1996, A&A 313, 697).
 
     Parameters
@@ -69,7 +69,7 @@ def nfw_surface(x):
     return (1 - _arc(x)) / (x**2 - 1)
 
 
-def nfw_enclosed(x):
+def nfw_enclosed(x: np.ndarray) -> np.ndarray:
     """Integral of ``2 pi x f(x)`` from the centre.
 
     Parameters
@@ -85,7 +85,7 @@ def nfw_enclosed(x):
     return 2 * np.pi * (np.log(x / 2) + _arc(x))
 
 
-def _arc(x):
+def _arc(x: np.ndarray) -> np.ndarray:
     inside, outside = np.minimum(x, 1 - 1e-9), np.maximum(x, 1 + 1e-9)
     return np.where(
         x < 1,

@@ -6,7 +6,9 @@ filter that finds clusters in one plane (Rykoff et al. 2014, ApJ 785, 104, secti
 behind a lens. What it finds says how many of the cluster's galaxies lie where the lens images strongly.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import exp1, expit, logsumexp, ndtr
@@ -16,6 +18,9 @@ from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.base.robust import median
 from tandemlens.features.behind import FIELD_FROM
 from tandemlens.features.mean_lens import RADIUS_SCATTER, expected_radius, nfw_enclosed, nfw_surface, unlensed
+
+if TYPE_CHECKING:
+    from tandemlens.features.behind import Contrast
 
 _NAMES = [c.name for c in COLUMNS if c.name.startswith("second_")]
 #: scatter of member colours and errors of templates, as a fraction of the flux of a band
@@ -84,7 +89,9 @@ class Sources:
     richness: float
 
 
-def explain(flux, noise, lens, spectra):
+def explain(
+    flux: np.ndarray, noise: np.ndarray, lens: np.ndarray, spectra: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit every source by light of the lens and by a spectrum, neither of them negative.
 
     Parameters
@@ -118,7 +125,7 @@ def explain(flux, noise, lens, spectra):
     return (left**2).sum(-1), (alone**2).sum(-1), amount
 
 
-def sources(found, z_lens, richness):
+def sources(found: "Contrast | None", z_lens: float, richness: float) -> Sources | None:
     """Sources behind a lens.
 
     Parameters
@@ -160,7 +167,7 @@ def sources(found, z_lens, richness):
     )
 
 
-def _above(star, flux):
+def _above(star: np.ndarray, flux: np.ndarray) -> np.ndarray:
     return star - 31.4 + 2.5 * np.log10(np.maximum(flux, 1e-3))
 
 
@@ -179,7 +186,7 @@ class Field:
     density: np.ndarray
 
     @classmethod
-    def of(cls, seen, z):
+    def of(cls, seen: Sequence[Sources], z: np.ndarray) -> "Field":
         """From the outskirts of all targets; few of them have anything behind.
 
         Parameters
@@ -202,7 +209,7 @@ class Field:
                 area[k] += one.outer
         return cls(z, np.maximum(counts / area[:, None] / width, _LEAST_FIELD))
 
-    def at(self, z, bright):
+    def at(self, z: float, bright: np.ndarray) -> np.ndarray:
         """Density of the field at a redshift and brightnesses above L*."""
         k = int(np.searchsorted(self.z, z - 1e-6))
         place = np.clip(np.searchsorted(_EDGES, bright, side="right") - 1, 0, self.density.shape[1] - 1)
@@ -225,13 +232,13 @@ class _Plane:
     surface: np.ndarray
 
 
-def _luminosity(bright):
+def _luminosity(bright: np.ndarray) -> np.ndarray:
     """Members per mag for richness 1: Schechter function of faint slope -1."""
     light = 10 ** (0.4 * bright)
     return 0.4 * np.log(10) * np.exp(-light) / exp1(_RICHNESS_LIMIT)
 
 
-def _plane(seen, k, einstein, centres, field):
+def _plane(seen: Sources, k: int, einstein: float, centres: np.ndarray, field: Field) -> _Plane:
     used = np.flatnonzero((seen.bright[k] > _FAINTEST) & (seen.bright[k] < _BRIGHTEST) & (seen.match[k] > _LEAST_MATCH))
     x, y, bright = seen.x[used], seen.y[used], seen.bright[k, used]
     shrink, gain = unlensed(np.hypot(x, y), einstein)
@@ -254,13 +261,13 @@ def _plane(seen, k, einstein, centres, field):
     return _Plane(used, members, place * light * over_field, expected, surface)
 
 
-def _centres():
+def _centres() -> np.ndarray:
     axis = np.arange(-_REACH, _REACH + 1e-6, _STEP)
     x, y = (m.ravel() for m in np.meshgrid(axis, axis))
     return np.stack([x, y], 1)[np.hypot(x, y) <= _REACH]
 
 
-def second_features(seen, field):
+def second_features(seen: Sources | None, field: Field) -> dict[str, float]:
     """Whether a second cluster lies behind, and how many of its galaxies the lens images strongly.
 
     A hypothesis is a redshift, a richness and a centre in the source plane. It adds to the density ``f`` of sources of
@@ -307,13 +314,15 @@ def second_features(seen, field):
     }
 
 
-def _log_ratio(plane):
+def _log_ratio(plane: _Plane) -> np.ndarray:
     """Log likelihood ratio for every richness and centre, (l, c)."""
     density = _RICHNESS[:, None, None] * plane.members + plane.central
     return np.log1p(density).sum(-1) - _RICHNESS[:, None] * plane.expected - _FOUND
 
 
-def _images(seen, planes, einstein, chance, radius):
+def _images(
+    seen: Sources, planes: list[_Plane], einstein: np.ndarray, chance: np.ndarray, radius: float
+) -> dict[str, float]:
     """Images that belong to the cluster, and those of them that are strongly lensed, under the likeliest hypotheses."""
     order = np.argsort(chance, axis=None)[::-1][:_COUNTED]
     share = chance.ravel()[order] / chance.ravel()[order].sum()

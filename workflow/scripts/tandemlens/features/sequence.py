@@ -1,14 +1,19 @@
 """The red sequence: colours of old galaxies at a redshift, and the matched-filter richness of a second one."""
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tandemlens.base.errors import InputError, SettingsError
 from tandemlens.survey.filters import curve
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: intrinsic scatter of red-sequence colours, mag (0.051 in F625W-F814W at z = 0.355, Connor et al. 2019)
 SCATTER = 0.05
@@ -31,12 +36,12 @@ class Bands:
         Names of filter curves; where there is none the band is a top hat.
     """
 
-    names: tuple
-    wavelength: tuple
-    width: tuple
-    filter: tuple | None = None
+    names: tuple[str, ...]
+    wavelength: tuple[float, ...]
+    width: tuple[float, ...]
+    filter: tuple[str | None, ...] | None = None
 
-    def curves(self):
+    def curves(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Response curves.
 
         Returns
@@ -53,7 +58,7 @@ class Bands:
         return [curve(name, {"wavelength": w, "width": d, "filter": f}) for name, w, d, f in facts]
 
 
-def survey_bands(survey, names):
+def survey_bands(survey: dict[str, Any], names: Sequence[str]) -> Bands:
     """Bands of a survey.
 
     Parameters
@@ -88,7 +93,7 @@ class Sed:
     flux: np.ndarray
     seen: np.ndarray
 
-    def at(self, z):
+    def at(self, z: float) -> np.ndarray:
         """The spectrum of a galaxy seen at a redshift.
 
         Parameters
@@ -106,7 +111,7 @@ class Sed:
 
 
 @cache
-def read_sed(path):
+def read_sed(path: str) -> Sed:
     """Read a galaxy spectrum.
 
     Parameters
@@ -138,7 +143,7 @@ def read_sed(path):
     return Sed(table["wavelength"].to_numpy(float), table[names].to_numpy(float).T, np.array(seen))
 
 
-def check_templates(paths, bands, z_max):
+def check_templates(paths: Iterable[str], bands: Bands, z_max: float) -> None:
     """Refuse bands that leave a spectrum between redshift 0 and the largest.
 
     Parameters
@@ -163,7 +168,7 @@ def check_templates(paths, bands, z_max):
                 )
 
 
-def template_magnitudes(sed, z, bands):
+def template_magnitudes(sed: Sed, z: "ArrayLike", bands: Bands) -> np.ndarray:
     """AB magnitudes of a redshifted spectrum, up to a constant of each redshift.
 
     ``m = -2.5 log10(int f_lambda R lambda dlambda / int R / lambda dlambda)`` with R per photon (Oke & Gunn 1983).
@@ -192,7 +197,7 @@ def template_magnitudes(sed, z, bands):
     return out
 
 
-def template_colours(sed, z, bands):
+def template_colours(sed: Sed, z: np.ndarray | list[float], bands: Bands) -> np.ndarray:
     """Adjacent AB colours of a redshifted spectrum.
 
     Parameters
@@ -209,11 +214,11 @@ def template_colours(sed, z, bands):
 
 
 @cache
-def _sequence(path, bands):
+def _sequence(path: str, bands: Bands) -> np.ndarray:
     return template_colours(read_sed(path), _Z_GRID, bands)
 
 
-def sequence_colours(path, bands, z):
+def sequence_colours(path: str, bands: Bands, z: "ArrayLike") -> np.ndarray:
     """Colours of the red sequence at one redshift or more, interpolated on a grid of steps of 0.02.
 
     Parameters
@@ -228,10 +233,19 @@ def sequence_colours(path, bands, z):
     (band - 1,) or (k, band - 1) float ndarray, mag
     """
     table = _sequence(str(path), bands)
-    return np.stack([np.interp(z, _Z_GRID, column, np.nan, np.nan) for column in table.T], axis=-1)
+    return np.stack([np.interp(np.asarray(z), _Z_GRID, column, np.nan, np.nan) for column in table.T], axis=-1)
 
 
-def second_sequence(x, y, colours, covariance, z_lens, centre, sequence, settings):
+def second_sequence(
+    x: np.ndarray,
+    y: np.ndarray,
+    colours: np.ndarray,
+    covariance: np.ndarray,
+    z_lens: float,
+    centre: tuple[float, float],
+    sequence: Callable[..., Any],
+    settings: dict[str, Any],
+) -> tuple[float, float, float]:
     """Richness and significance of a red sequence behind the lens: the feature lambda_bg.
 
     At every redshift behind the lens each galaxy counts with ``exp(-chi2 / 2)`` of its colours from the sequence there,
@@ -284,7 +298,7 @@ def second_sequence(x, y, colours, covariance, z_lens, centre, sequence, setting
     return float(excess[best]), float(max(sigma[best], 0.0)), float(steps[best])
 
 
-def _colour_weights(colours, covariance, expected):
+def _colour_weights(colours: np.ndarray, covariance: np.ndarray, expected: np.ndarray) -> np.ndarray:
     # (z, galaxy): exp(-chi2/2) is 1 on the sequence; colours with no information are no evidence for it.
     p = colours.shape[1]
     total = covariance + (SCATTER**2 + TEMPLATE_ERROR**2) * np.eye(p)

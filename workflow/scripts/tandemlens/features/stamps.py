@@ -17,6 +17,8 @@ behind once the light of the lens is cancelled (`tandemlens.features.lens_contra
 """
 
 import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -35,6 +37,11 @@ from tandemlens.image.extinction import transmission
 from tandemlens.image.noise import factor_at
 from tandemlens.image.segment import open_images
 from tandemlens.image.stamps import cut_stamp
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.base.stack import Cutout
 
 log = logging.getLogger("tandemlens")
 
@@ -65,7 +72,13 @@ _CONTRAST_SCALE = 3.0
 _CHUNK = 16
 
 
-def stamps_shard(paths, targets, out_path, cfg, progress):
+def stamps_shard(
+    paths: dict[str, str],
+    targets: "pd.DataFrame",
+    out_path: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Cut the stamps of every system of a shard; a system that cannot be cut is there without any.
 
     Parameters
@@ -96,7 +109,7 @@ def stamps_shard(paths, targets, out_path, cfg, progress):
     ):
         writer = _Writer(handle, *_channels(scale, cfg), cfg)
 
-        def work(index, target_id):
+        def work(index: int, target_id: str) -> None:
             # a system that no segmentation came from has no centre either
             if target_id in images:
                 dim = 1 / transmission(ebv.get(target_id, 0.0), cfg["extinction"])
@@ -113,7 +126,7 @@ def stamps_shard(paths, targets, out_path, cfg, progress):
     _remark(cfg["bands"], levels, cfg["softening"])
 
 
-def band_scales(cfg):
+def band_scales(cfg: dict[str, Any]) -> np.ndarray:
     """Flux per pixel at which the scale of every band turns from linear to logarithmic.
 
     Parameters
@@ -133,7 +146,17 @@ def band_scales(cfg):
     return cfg["softening"] * in_aperture * cfg["pixel_scale"] / (np.sqrt(np.pi) * fwhm)
 
 
-def system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg, contrast=None):
+def system_stamps(
+    cutout: "Cutout",
+    variance: np.ndarray,
+    residual: np.ndarray,
+    frame: "pd.DataFrame",
+    target: "pd.Series",
+    dim: np.ndarray,
+    scale: np.ndarray,
+    cfg: dict[str, Any],
+    contrast: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Stamps of one system: that of its centre first, then those of the chosen segments.
 
     Parameters
@@ -190,13 +213,14 @@ def system_stamps(cutout, variance, residual, frame, target, dim, scale, cfg, co
     return np.arcsinh(flux).astype(np.float16), sigma, mask, geometry, label
 
 
-def _cut(places, cfg):
+def _cut(places: Sequence[Any], cfg: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Stamps of several places, behind one another."""
     side = [(*images, place, length / cfg["pixel_scale"], cfg["pixels"]) for *images, place, length in places]
-    return tuple(np.stack(part) for part in zip(*(cut_stamp(*given) for given in side), strict=True))
+    flux, sigma, mask = (np.stack(part) for part in zip(*(cut_stamp(*given) for given in side), strict=True))
+    return flux, sigma, mask
 
 
-def _channels(scale, cfg):
+def _channels(scale: np.ndarray, cfg: dict[str, Any]) -> tuple[list[str], np.ndarray]:
     """Names and scales of the bands of the stamps."""
     names = list(KINDS_BEHIND) if cfg["contrast"] else []
     return [*cfg["bands"], *names], np.append(scale, [_CONTRAST_SCALE] * len(names))
@@ -205,19 +229,21 @@ def _channels(scale, cfg):
 class _Contrast:
     """Maps of what lies behind the lens, for the systems of a shard."""
 
-    def __init__(self, paths, cfg):
+    def __init__(self, paths: dict[str, str], cfg: dict[str, Any]) -> None:
         photometry = read_table(paths["photometry"])
         self._photometry, self._empty = dict(tuple(photometry.groupby("target_id"))), photometry.iloc[:0]
         bands = Bands(*(tuple(cfg[name]) for name in ("bands", "wavelength", "width", "filter")))
         self._sky, self._scale = Sky(bands, paths["sequence"], paths["young"], _EVERY), cfg["pixel_scale"]
 
-    def __call__(self, target_id, frame, target, cutout, dim):
+    def __call__(
+        self, target_id: str, frame: "pd.DataFrame", target: "pd.Series", cutout: "Cutout", dim: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         own = self._photometry.get(target_id, self._empty).drop(columns="target_id")
         found = lens_contrast(frame.merge(own, on="label"), target, cutout, dim, self._sky, self._scale)
         return contrast_maps(found, cutout.flux.shape[1:])
 
 
-def choose_segments(frame, most, radius):
+def choose_segments(frame: "pd.DataFrame", most: int, radius: float) -> "pd.DataFrame":
     """The brightest segments of every kind in turn, so that bright members do not crowd out faint arcs.
 
     Parameters
@@ -240,7 +266,7 @@ def choose_segments(frame, most, radius):
     return frame.iloc[order[:most]]
 
 
-def segment_geometry(frame, matrix, target):
+def segment_geometry(frame: "pd.DataFrame", matrix: np.ndarray, target: "pd.Series") -> np.ndarray:
     """Where the segments lie around the centre and how they are shaped, in the frame of the pixels.
 
     Parameters
@@ -282,7 +308,9 @@ def segment_geometry(frame, matrix, target):
     return np.column_stack(columns).astype(np.float32)
 
 
-def _central_pixel(frame, matrix, shape):
+def _central_pixel(
+    frame: "pd.DataFrame", matrix: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray | tuple[float, float]:
     """(x, y) of the place that the segments' east and north are counted from; the middle of a cutout without any."""
     if not len(frame):
         return (shape[1] - 1) / 2, (shape[0] - 1) / 2
@@ -293,8 +321,9 @@ def _central_pixel(frame, matrix, shape):
 class _Writer:
     """Appends the stamps of one target after the other."""
 
-    def __init__(self, handle, names, scale, cfg):
-        self._file, self._rows = handle, []
+    def __init__(self, handle: h5py.File, names: list[str], scale: np.ndarray, cfg: dict[str, Any]) -> None:
+        self._file = handle
+        self._rows: list[tuple[int, int]] = []
         bands, side = len(names), cfg["pixels"]
         handle.attrs.update({"bands": names, "geometry": list(GEOMETRY), "scale": scale})
         handle.attrs.update({name: cfg[name] for name in ("size_arcsec", "centre_arcsec")})
@@ -307,11 +336,19 @@ class _Writer:
         self._dataset("label", (), "i4")
         self._dataset("target", (), "i4")
 
-    def _dataset(self, name, shape, dtype, **options):
+    def _dataset(self, name: str, shape: tuple[int, ...], dtype: str, **options: Any) -> None:
         chunks = (_CHUNK if len(shape) == 3 else 1024, *shape)
         self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks, **options)
 
-    def append(self, target, flux, sigma, mask, geometry, label):
+    def append(
+        self,
+        target: int,
+        flux: np.ndarray,
+        sigma: np.ndarray,
+        mask: np.ndarray,
+        geometry: np.ndarray,
+        label: np.ndarray,
+    ) -> None:
         n, more = len(self._file["label"]), len(label)
         values = {"flux": flux, "sigma": sigma, "mask": mask, "geometry": geometry, "label": label, "target": target}
         for name, value in values.items():
@@ -319,7 +356,7 @@ class _Writer:
             self._file[name][n:] = value
         self._rows.append((target, more))
 
-    def close(self, target_ids):
+    def close(self, target_ids: tuple[str, ...]) -> None:
         counts = np.zeros(len(target_ids) + 1, np.int64)
         for target, more in self._rows:
             counts[target + 1] = more
@@ -327,20 +364,20 @@ class _Writer:
         self._file.create_dataset("target_id", data=list(target_ids), dtype=h5py.string_dtype())
 
 
-def _white_variance(cutout, scale):
+def _white_variance(cutout: "Cutout", scale: float) -> np.ndarray:
     """Variance of white noise that scatters sums over 2 FWHM as the noise of the image, which is correlated, does."""
     radius = float(cutout.extra["fwhm"]) / scale
     factor = [float(factor_at(radius, factors)) for factors in cutout.extra["noise_factor"]]
     return cutout.variance * np.square(factor)[:, None, None].astype(np.float32)
 
 
-def _median_noise(variance, valid):
+def _median_noise(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Median noise of every band, nJy; NaN for a band without any."""
     pairs = zip(variance, valid, strict=True)
     return np.sqrt([np.median(sampled(v, seen)) if seen.any() else np.nan for v, seen in pairs])
 
 
-def _remark(bands, levels, softening):
+def _remark(bands: list[str], levels: list[np.ndarray], softening: int) -> None:
     """Say where the scale is far from the noise of the images, for then the stretch is a poor one."""
     for band, known in zip(bands, softening * np.reshape(levels, (-1, len(bands))).T, strict=True):
         ratio = float(np.median(known[np.isfinite(known)])) if np.isfinite(known).any() else 1.0

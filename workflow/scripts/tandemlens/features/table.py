@@ -1,5 +1,8 @@
 """One row of features per target."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 
@@ -24,6 +27,9 @@ from tandemlens.features.colour import (
 from tandemlens.features.lens_contrast import Z_STEP, Sky, lens_contrast
 from tandemlens.image.extinction import transmission
 
+if TYPE_CHECKING:
+    from tandemlens.features.colour import Colours
+
 #: least distance of an arc from the centre for which a direction has a meaning, arcsec
 _LEAST_RADIUS = 0.3
 _GALAXIES = ("arc", "member", "other")
@@ -31,7 +37,15 @@ _GALAXIES = ("arc", "member", "other")
 _TEMPLATE_SCATTER = 0.1
 
 
-def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, progress):
+def features_shard(
+    paths: dict[str, str],
+    targets: pd.DataFrame,
+    sequence_path: str,
+    young_paths: list[str],
+    out_path: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Write the feature table of a shard.
 
     Parameters
@@ -61,9 +75,10 @@ def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, pr
     rows = targets.set_index("target_id")
     bands = sequence.Bands(*(tuple(cfg[k]) for k in ("bands", "wavelength", "width", "filter")))
     sky = Sky(bands, sequence_path, young_paths)
-    found, seen = [], {}
+    found: list[dict[str, Any]] = []
+    seen: dict[str, second.Sources | None] = {}
 
-    def work(index, target_id):
+    def work(index: int, target_id: str) -> None:
         frame = by_target.get(target_id, segments.iloc[:0])
         features = system_features(frame, rows.loc[target_id], target_id, sky, cfg)
         dim = 1 / transmission(ebv[target_id], cfg["extinction"])
@@ -93,7 +108,9 @@ def features_shard(paths, targets, sequence_path, young_paths, out_path, cfg, pr
     write_table(out_path, frame.fillna(counts), columns)
 
 
-def system_features(frame, target, target_id, sky, cfg):
+def system_features(
+    frame: pd.DataFrame, target: pd.Series, target_id: str, sky: Sky, cfg: dict[str, Any]
+) -> dict[str, Any]:
     """Features of one system.
 
     Parameters
@@ -115,13 +132,13 @@ def system_features(frame, target, target_id, sky, cfg):
         Column of features.parquet -> value; without target_id, status and reason.
     """
     arcs = frame[frame["kind"] == "arc"]
-    out = {"n_segments": int((frame["kind"] != "bcg").sum()), "n_arcs": len(arcs), "n_best": 0}
+    out: dict[str, Any] = {"n_segments": int((frame["kind"] != "bcg").sum()), "n_arcs": len(arcs), "n_best": 0}
     out |= _geometry_features(arcs, target, frame)
     out |= _colour_features(frame, target, target_id, sky, cfg)
     return out | _sequence_features(frame, target, sky, cfg)
 
 
-def _geometry_features(arcs, target, frame):
+def _geometry_features(arcs: pd.DataFrame, target: pd.Series, frame: pd.DataFrame) -> dict[str, float]:
     west, north = -arcs["east"].to_numpy(), arcs["north"].to_numpy()
     radius, azimuth = np.hypot(west, north), np.arctan2(north, west)
     away = radius > _LEAST_RADIUS
@@ -159,7 +176,7 @@ def _geometry_features(arcs, target, frame):
     }
 
 
-def _curvature(arcs, radius):
+def _curvature(arcs: pd.DataFrame, radius: np.ndarray) -> dict[str, float]:
     bent = arcs["curvature_radius"].notna().to_numpy() & (radius > _LEAST_RADIUS)
     if not bent.any():
         return dict.fromkeys(("curvature_ratio", "curvature_mismatch", "curvature_offset"), np.nan)
@@ -172,7 +189,7 @@ def _curvature(arcs, radius):
     }
 
 
-def _arc_excess(frame):
+def _arc_excess(frame: pd.DataFrame) -> float:
     """Elongated segments within the median distance of all against the density of those beyond it."""
     if len(frame) < 10:
         return np.nan
@@ -186,7 +203,9 @@ def _arc_excess(frame):
     return float((inner - outer * ratio) / np.sqrt(outer * ratio * (1 + ratio) + 1))
 
 
-def _colour_features(frame, target, target_id, sky, cfg):
+def _colour_features(
+    frame: pd.DataFrame, target: pd.Series, target_id: str, sky: Sky, cfg: dict[str, Any]
+) -> dict[str, float]:
     settings = cfg["colour"]
     arcs, colours, used = arc_colours(frame, sky.bands.names, settings)
     names = ("x2", "s_color", "s_color_best", "tau", "delta_rs", "delta_rs_best", "photoz_overlap")
@@ -214,7 +233,7 @@ def _colour_features(frame, target, target_id, sky, cfg):
     return out
 
 
-def _photoz_overlap(colours, template, used):
+def _photoz_overlap(colours: "Colours", template: np.ndarray, used: np.ndarray) -> float:
     """Mean over pairs of ``int p_i p_j dz`` with p from the old-galaxy template and a flat prior."""
     expected = bridged_colours(template, used)
     known = np.isfinite(expected).all(1)
@@ -230,7 +249,7 @@ def _photoz_overlap(colours, template, used):
     return float(overlap[i, j].mean())
 
 
-def _sequence_features(frame, target, sky, cfg):
+def _sequence_features(frame: pd.DataFrame, target: pd.Series, sky: Sky, cfg: dict[str, Any]) -> dict[str, float]:
     galaxies = frame[frame["kind"].isin(_GALAXIES)]
     names = sky.bands.names
     mags, errors = magnitudes(galaxies, names)

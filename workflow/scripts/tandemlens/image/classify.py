@@ -1,9 +1,14 @@
 """What a segment looks like, by stated rules that read nothing but its shape, S/N and place."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import sep
 
 from tandemlens.survey.psf import growth_curve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS = ("arc", "member", "star", "artefact", "bcg", "other")
 #: point-like sources have the PSF's compactness within this, sharper ones are no light from the sky; noise is added
@@ -19,7 +24,7 @@ _ARC_MAX_WIDTH = 3.0
 _CORE = 2.0
 
 
-def compactness(image, x, y, fwhm):
+def compactness(image: np.ndarray, x: np.ndarray, y: np.ndarray, fwhm: float) -> np.ndarray:
     """Flux within half a FWHM over flux within one FWHM: the same for all point sources, whatever their S/N.
 
     Parameters
@@ -36,7 +41,17 @@ def compactness(image, x, y, fwhm):
     return np.divide(inner, outer, out=np.zeros_like(inner), where=outer > 0)
 
 
-def classify(shapes, snr, spoiled, compact, psf, fwhm, distance, scale, cfg):
+def classify(
+    shapes: "pd.DataFrame",
+    snr: np.ndarray,
+    spoiled: np.ndarray,
+    compact: np.ndarray,
+    psf: np.ndarray,
+    fwhm: float,
+    distance: np.ndarray,
+    scale: float,
+    cfg: dict[str, Any],
+) -> np.ndarray:
     """Class guess of every segment.
 
     The first rule that fits wins: *artefact* where a fifth of the pixels touch invalid ones or the segment is sharper

@@ -6,6 +6,7 @@ those of Schlafly & Finkbeiner (2011) already hold the recalibration by 0.86, wh
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -16,10 +17,15 @@ from astropy_healpix import HEALPix
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 _SFD_FILES = ("SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits")
 
 
-def reddening(ra, dec, catalogue_value, map_path, service_value=np.nan):
+def reddening(
+    ra: float, dec: float, catalogue_value: float, map_path: str | None, service_value: float = np.nan
+) -> tuple[float, str]:
     """E(B-V) towards a target and where it comes from.
 
     Parameters
@@ -49,7 +55,7 @@ def reddening(ra, dec, catalogue_value, map_path, service_value=np.nan):
     return (float(service_value), "service") if _known(service_value) else (0.0, "none")
 
 
-def asked_reddening(dust_path):
+def asked_reddening(dust_path: str | None) -> dict[str, float]:
     """What the dust service answered.
 
     Parameters
@@ -65,7 +71,7 @@ def asked_reddening(dust_path):
     return read_table(dust_path).set_index("target_id")["ebv"].to_dict() if dust_path else {}
 
 
-def transmission(ebv, extinction):
+def transmission(ebv: float, extinction: "ArrayLike") -> np.ndarray:
     """Share of the light that dust lets through.
 
     Parameters
@@ -81,11 +87,11 @@ def transmission(ebv, extinction):
     return 10 ** (-0.4 * ebv * np.asarray(extinction, float))
 
 
-def _known(value):
+def _known(value: float) -> bool:
     return bool(np.isfinite(value) and value >= 0)
 
 
-def _on_map(place, path):
+def _on_map(place: SkyCoord, path: str) -> float:
     if Path(path).is_dir():
         return float(read_sfd(path).ebv(place))
     pixels, grid, galactic = read_map(path)
@@ -94,7 +100,7 @@ def _on_map(place, path):
 
 
 @cache
-def read_sfd(folder):
+def read_sfd(folder: str) -> Any:
     """Read the maps of Schlegel, Finkbeiner & Davis (1998), as they gave them.
 
     Parameters
@@ -126,7 +132,7 @@ def read_sfd(folder):
 
 
 @cache
-def read_map(path):
+def read_map(path: str) -> tuple[np.ndarray, Any, bool]:
     """Read a full-sky HEALPix map of E(B-V) from the first table of a FITS file.
 
     Parameters

@@ -1,5 +1,7 @@
 """All bands on one pixel grid, flux conserved."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.ndimage import binary_dilation, correlate1d, map_coordinates, spline_filter
 from scipy.signal import fftconvolve
@@ -8,6 +10,9 @@ from tandemlens.base.errors import InputError
 from tandemlens.base.flags import EDGE, NO_DATA
 from tandemlens.base.interpolate import linear_weights
 from tandemlens.base.robust import median
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 #: pixel step of the nodes between which the mapping of two tangent planes is linear to far below 0.01 pixel
 _NODE_STEP = 32
@@ -19,7 +24,7 @@ _FILL_REACH = 6
 _SHIFT = 5e-3
 
 
-def pixel_mapping(wcs_in, wcs_out, shape_out):
+def pixel_mapping(wcs_in: "WCS", wcs_out: "WCS", shape_out: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
     """Input pixel coordinates of every output pixel.
 
     Exact on nodes 32 pixels apart, bilinear between them.
@@ -58,7 +63,9 @@ def pixel_mapping(wcs_in, wcs_out, shape_out):
     return x, y, float(abs(np.linalg.det(jac)))
 
 
-def resample(flux, variance, mask, mapping):
+def resample(
+    flux: np.ndarray, variance: np.ndarray, mask: np.ndarray, mapping: tuple[np.ndarray, np.ndarray, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bring one band onto a mapped grid; the flux of an object is conserved.
 
     Flux per pixel is brightness times pixel area: cubic-spline interpolation times the area ratio a. The variance is
@@ -105,7 +112,7 @@ def resample(flux, variance, mask, mapping):
     return out_flux, np.where(bad, np.inf, out_variance).astype(np.float32), out_mask
 
 
-def fill_invalid(image, invalid):
+def fill_invalid(image: np.ndarray, invalid: np.ndarray) -> np.ndarray:
     """Replace invalid pixels by the mean of their valid surroundings, so that convolution does not smear zeros.
 
     Parameters
@@ -133,7 +140,7 @@ def fill_invalid(image, invalid):
     return out
 
 
-def _interpolate(image, x, y):
+def _interpolate(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Cubic spline at the places x, y; a mere shift goes axis by axis, four times faster."""
     shift_x, shift_y = x[0, 0], y[0, 0]
     ny, nx = x.shape
@@ -149,20 +156,20 @@ def _interpolate(image, x, y):
     return out
 
 
-def _cubic_weights(fraction):
+def _cubic_weights(fraction: float) -> np.ndarray:
     """Cubic B-spline at the four nodes around a place `fraction` beyond the second of them."""
     t = np.abs(fraction - np.arange(-1, 3))
     return np.where(t < 1, (4 - 6 * t**2 + 3 * t**3) / 6, np.maximum(2 - t, 0) ** 3 / 6)
 
 
-def _is_identity(x, y, shape):
+def _is_identity(x: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> bool:
     ny, nx = x.shape
     if (ny, nx) != tuple(shape):
         return False
     return bool(np.abs(x - np.arange(nx)).max() < _SAME and np.abs(y - np.arange(ny)[:, None]).max() < _SAME)
 
 
-def _boxcar(image, width):
+def _boxcar(image: np.ndarray, width: float) -> np.ndarray:
     """Mean over a square of fractional `width`, exact at its borders."""
     half = int(np.ceil((width - 1) / 2))
     line = np.clip((width + 1) / 2 - np.abs(np.arange(-half, half + 1)), 0, 1)

@@ -40,13 +40,15 @@ class LightModel:
     """
 
     model: np.ndarray
-    centre: tuple
+    centre: tuple[float, float]
     axis_ratio: float
     angle: float
     found: bool
 
 
-def subtract_light(flux, weight, valid, fwhm, radius, mesh):
+def subtract_light(
+    flux: np.ndarray, weight: np.ndarray, valid: np.ndarray, fwhm: float, radius: float, mesh: float
+) -> LightModel:
     """Model the light around the middle of a cutout.
 
     In elliptical rings around the central peak, of the shape of its inner isophotes, the brightness of a band is the
@@ -96,7 +98,7 @@ def subtract_light(flux, weight, valid, fwhm, radius, mesh):
     return LightModel(model, centre, q, angle, found)
 
 
-def _central_peak(image, valid, fwhm):
+def _central_peak(image: np.ndarray, valid: np.ndarray, fwhm: float) -> tuple[float, float]:
     ny, nx = image.shape
     reach = max(2.0 * fwhm, 8)
     middle = ((nx - 1) / 2, (ny - 1) / 2)
@@ -111,7 +113,7 @@ def _central_peak(image, valid, fwhm):
     return (float(x1[0]), float(y1[0])) if moved < fwhm else start
 
 
-def _inner_shape(image, centre, fwhm):
+def _inner_shape(image: np.ndarray, centre: tuple[float, float], fwhm: float) -> tuple[float, float]:
     """Axis ratio and angle of the inner isophotes, from iterated adaptive moments.
 
     They are measured on the smaller of every pixel and its mirror image about the centre, where neighbours vanish.
@@ -143,7 +145,9 @@ def _inner_shape(image, centre, fwhm):
 class _Rings:
     """Elliptical rings of equal logarithmic width around a centre."""
 
-    def __init__(self, centre, shape, q, angle, radius):
+    def __init__(
+        self, centre: tuple[float, float], shape: tuple[int, int], q: float, angle: float, radius: float
+    ) -> None:
         y, x = np.mgrid[: shape[0], : shape[1]]
         dx, dy = x - centre[0], y - centre[1]
         along = dx * np.cos(angle) + dy * np.sin(angle)
@@ -159,7 +163,7 @@ class _Rings:
         self._members = [order[a:b] for a, b in itertools.pairwise(bounds)]
         self._radius = radius
 
-    def model(self, image, use, quantile):
+    def model(self, image: np.ndarray, use: np.ndarray, quantile: float) -> np.ndarray:
         """Light model of one band on the box from a quantile of each ring, tapering to zero at the largest ring."""
         flat, good, where = image.ravel(), use.ravel(), self._a.ravel()
         radii, level = [], []
@@ -181,7 +185,7 @@ class _Rings:
         return (profile * taper).astype(np.float32)
 
 
-def _clipped_quantile(values, quantile):
+def _clipped_quantile(values: np.ndarray, quantile: float) -> float:
     values = np.sort(values)
     for _ in range(3):
         if len(values) < 8:
@@ -197,12 +201,12 @@ def _clipped_quantile(values, quantile):
     return float(values[int(quantile * (len(values) - 1))])
 
 
-def _falling(level):
+def _falling(level: np.ndarray) -> np.ndarray:
     """Brightness never rises outwards: a ring that does holds somebody else's light."""
     return np.maximum(np.minimum.accumulate(level), 0)
 
 
-def _other_objects(residual, model, centre, fwhm):
+def _other_objects(residual: np.ndarray, model: np.ndarray, centre: tuple[float, float], fwhm: float) -> np.ndarray:
     """Mask of arcs and galaxies: what is narrower than two FWHM and stands out, the very core left out.
 
     It must stand out of the noise and of what rings of one shape leave of a real galaxy.
@@ -214,7 +218,7 @@ def _other_objects(residual, model, centre, fwhm):
     return taken & ~core
 
 
-def _local_sky(image, radius):
+def _local_sky(image: np.ndarray, radius: float) -> np.ndarray:
     """Median in a ring around every pixel (Secker 1995, PASP 107, 496): light wider than the ring, halos included.
 
     The ring is taken on a binned image, three pixels a radius, because it changes little over less.
@@ -234,7 +238,7 @@ def _local_sky(image, radius):
     return (rows @ level @ columns.T).astype(np.float32)
 
 
-def _add_stripes(model, flux, weight, valid):
+def _add_stripes(model: np.ndarray, flux: np.ndarray, weight: np.ndarray, valid: np.ndarray) -> None:
     """Rows and columns that stand out along their whole length join the model: chip edges and stray light, no arcs."""
     combined = np.tensordot(weight, np.where(valid, flux - model, 0), 1)
     for axis in (0, 1):
@@ -248,18 +252,19 @@ def _add_stripes(model, flux, weight, valid):
                 model[k][part] += np.median((flux[k] - model[k])[part], axis=axis, keepdims=True)
 
 
-def _binned(image, step):
+def _binned(image: np.ndarray, step: int) -> np.ndarray:
     ny, nx = image.shape
     image = np.pad(image, ((0, -ny % step), (0, -nx % step)), mode="edge")
     return image.reshape(image.shape[0] // step, step, -1, step).mean((1, 3))
 
 
-def _box(centre, reach, shape):
-    out = []
-    for c, n in zip(centre[::-1], shape, strict=True):
-        out.append(slice(max(0, int(np.floor(c - reach))), min(n, int(np.ceil(c + reach)) + 1)))
-    return tuple(out)
+def _box(centre: tuple[float, float], reach: float, shape: tuple[int, int]) -> tuple[slice, slice]:
+    rows, columns = (
+        slice(max(0, int(np.floor(c - reach))), min(n, int(np.ceil(c + reach)) + 1))
+        for c, n in zip(centre[::-1], shape, strict=True)
+    )
+    return rows, columns
 
 
-def _local(centre, box):
+def _local(centre: tuple[float, float], box: tuple[slice, slice]) -> tuple[float, float]:
     return centre[0] - box[1].start, centre[1] - box[0].start

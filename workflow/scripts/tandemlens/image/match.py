@@ -1,6 +1,8 @@
 """One grid and one PSF for every band of a system, with the noise that this leaves."""
 
 import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +23,18 @@ from tandemlens.image.psf import matching_kernel
 from tandemlens.survey.outcome import MIN_BANDS
 from tandemlens.survey.psf import centre_psf, fwhm
 
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
 #: a pixel is spoiled when this much of the kernel's weight rests on invalid pixels
 _SPOILED = 0.1
 #: mesh of the sky that is taken off before noise is measured, pixel
 _SKY_MESH = 96
 
 
-def match_shard(stack_in, stack_out, table_out, cfg, progress):
+def match_shard(
+    stack_in: str, stack_out: str, table_out: str, cfg: dict[str, Any], progress: Callable[[int, int], None]
+) -> None:
     """Match every system of a stack.
 
     Parameters
@@ -38,12 +45,14 @@ def match_shard(stack_in, stack_out, table_out, cfg, progress):
         Section ``match`` of the settings, and ``pixel_scale``, arcsec.
     progress : callable
     """
-    rows, cache, digests = [], {}, {}
+    rows: list[dict[str, Any]] = []
+    cache: dict[bytes, tuple[np.ndarray, float]] = {}
+    digests: dict[str, str] = {}
     with read_stack(stack_in) as reader:
         side = tuple(reader.shape)
         with write_stack(stack_out, reader.bands, side, reader.psf_size) as writer:
 
-            def work(index, target_id):
+            def work(index: int, target_id: str) -> None:
                 cutout = reader[index]
                 digests[target_id] = pixel_digest(cutout)
                 matched, facts = match_system(cutout, target_id, cfg, cache)
@@ -60,7 +69,9 @@ def match_shard(stack_in, stack_out, table_out, cfg, progress):
     write_table(table_out, frame, COLUMNS)
 
 
-def match_system(cutout, target_id, cfg, cache=None):
+def match_system(
+    cutout: Cutout, target_id: str, cfg: dict[str, Any], cache: dict[bytes, tuple[np.ndarray, float]] | None = None
+) -> tuple[Cutout, list[dict[str, Any]]]:
     """Bring the bands of one system onto one grid and one PSF.
 
     The grid is that of a band whose pixels already fit it, else north up around the first usable band's centre; the
@@ -132,7 +143,7 @@ def match_system(cutout, target_id, cfg, cache=None):
     return matched, facts
 
 
-def _need_two(cutout, used, cfg, residual=None):
+def _need_two(cutout: Cutout, used: np.ndarray, cfg: dict[str, Any], residual: np.ndarray | None = None) -> None:
     if used.sum() >= MIN_BANDS:
         return
     valid = (cutout.mask == 0).mean(axis=(1, 2))
@@ -147,7 +158,7 @@ def _need_two(cutout, used, cfg, residual=None):
     )
 
 
-def _one_grid(cutout, used, scale):
+def _one_grid(cutout: Cutout, used: np.ndarray, scale: float) -> "tuple[Cutout, WCS]":
     first = int(np.flatnonzero(used)[0])
     ny, nx = cutout.flux.shape[1:]
     anchor = cutout.astropy_wcs(first)
@@ -159,7 +170,7 @@ def _one_grid(cutout, used, scale):
         wcs = tangent_wcs(float(ra), float(dec), (ny, nx), scale)
     flux, variance = np.zeros_like(cutout.flux), np.full_like(cutout.variance, np.inf)
     mask, psf = np.full_like(cutout.mask, NO_DATA), np.zeros_like(cutout.psf)
-    for k in np.flatnonzero(used):
+    for k in map(int, np.flatnonzero(used)):
         mapping = pixel_mapping(cutout.astropy_wcs(k), wcs, (ny, nx)) if wcs is not anchor or k != first else None
         if mapping is None:
             flux[k], variance[k], mask[k] = cutout.flux[k], cutout.variance[k], cutout.mask[k]
@@ -170,7 +181,7 @@ def _one_grid(cutout, used, scale):
     return Cutout(cutout.bands, flux, variance, mask, psf, cutout.wcs), wcs
 
 
-def _psf_on_grid(psf, mapping):
+def _psf_on_grid(psf: np.ndarray, mapping: tuple[np.ndarray, np.ndarray, float]) -> np.ndarray:
     """The PSF as the resampling leaves it: the same linear map around its own centre."""
     x, y, area = mapping
     ny, nx = x.shape
@@ -188,9 +199,12 @@ def _psf_on_grid(psf, mapping):
     return centre_psf(np.maximum(flux.astype(float), 0)) if flux.sum() > 0 else psf
 
 
-def _kernels(psf, used, target, cache):
+def _kernels(
+    psf: np.ndarray, used: np.ndarray, target: np.ndarray, cache: dict[bytes, tuple[np.ndarray, float]]
+) -> tuple[list[np.ndarray | None], np.ndarray]:
     """Kernel from the PSF of every band to that of its target band, None for itself, and what they leave."""
-    kernels, residual = [None] * len(psf), np.full(len(psf), np.nan)
+    kernels: list[np.ndarray | None] = [None] * len(psf)
+    residual = np.full(len(psf), np.nan)
     for k in np.flatnonzero(used):
         aim = psf[target[k]]
         if k == target[k]:
@@ -203,7 +217,7 @@ def _kernels(psf, used, target, cache):
     return kernels, residual
 
 
-def _convolve(cutout, kernels, used):
+def _convolve(cutout: Cutout, kernels: list[np.ndarray | None], used: np.ndarray) -> Cutout:
     flux, variance, mask = (np.array(a) for a in (cutout.flux, cutout.variance, cutout.mask))
     for k, kernel in enumerate(kernels):
         if not used[k]:
@@ -213,7 +227,9 @@ def _convolve(cutout, kernels, used):
     return Cutout(cutout.bands, flux, variance, mask, np.array(cutout.psf), cutout.wcs)
 
 
-def _convolve_band(flux, variance, mask, kernel):
+def _convolve_band(
+    flux: np.ndarray, variance: np.ndarray, mask: np.ndarray, kernel: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     invalid = mask != 0
     # in single precision the rounding of a bright star would reach all pixels
     image = _through(fill_invalid(flux, invalid).astype(float), kernel)
@@ -228,14 +244,14 @@ def _convolve_band(flux, variance, mask, kernel):
     return np.where(bad, 0, image), np.where(bad, np.inf, noise), mask
 
 
-def _smooth_variance(variance, squared):
+def _smooth_variance(variance: np.ndarray, squared: np.ndarray) -> np.ndarray:
     """Variance times the squared kernel; a flat map needs no convolution."""
     if variance.max() - variance.min() <= 1e-6 * variance.max():
         return np.full_like(variance, variance.flat[0] * squared.sum())
     return np.maximum(_through(variance, squared), variance.min() * squared.sum() * 1e-3)
 
 
-def _through(image, kernel):
+def _through(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """An image convolved with a smaller odd kernel, its border continued beyond it.
 
     One transform of the whole image takes a quarter of the time of SciPy's convolution by blocks.
@@ -249,7 +265,9 @@ def _through(image, kernel):
     return irfft2(product, size, overwrite_x=True)[2 * half : 2 * half + ny, 2 * half : 2 * half + nx]
 
 
-def _measure_noise(matched, kernels, used, cfg, target_id):
+def _measure_noise(
+    matched: Cutout, kernels: list[np.ndarray | None], used: np.ndarray, cfg: dict[str, Any], target_id: str
+) -> np.ndarray:
     """Noise factors of every band on the sky that is blank in their sum."""
     rng = target_rng(target_id)
     good = (matched.mask[used] == 0).all(axis=0)

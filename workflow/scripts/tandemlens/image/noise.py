@@ -16,7 +16,7 @@ RADII = np.array([1.0, 1.5, 2.0, 3.0, 4.5, 7.0])
 _GRID = 128
 
 
-def blank_pixels(image, sigma, mask, grow):
+def blank_pixels(image: np.ndarray, sigma: float, mask: np.ndarray, grow: int) -> np.ndarray:
     """Pixels of empty sky: away from anything that stands out by 4 sigma of the smoothed image.
 
     Parameters
@@ -38,7 +38,7 @@ def blank_pixels(image, sigma, mask, grow):
     return ~(binary_dilation(smooth > 4.0 * spread, iterations=max(1, grow)) | mask)
 
 
-def white_noise_factors(kernel, radii=RADII):
+def white_noise_factors(kernel: np.ndarray | None, radii: np.ndarray = RADII) -> np.ndarray:
     """Sigma of circular sums of white noise after a convolution, over that of as many uncorrelated pixels.
 
     Power spectrum of the kernel times that of the circle's pixel weights (`_disc_power`).
@@ -62,7 +62,7 @@ def white_noise_factors(kernel, radii=RADII):
 
 
 @cache
-def _disc_power(radius):
+def _disc_power(radius: float) -> np.ndarray:
     """Power spectrum of a circle's pixel weights: that of the disc times the pixel's, aliases folded in."""
     base = np.fft.fftfreq(_GRID)
     total = np.zeros((_GRID, _GRID))
@@ -75,12 +75,19 @@ def _disc_power(radius):
 
 
 @cache
-def _cut_pixels():
+def _cut_pixels() -> np.ndarray:
     """Root of ``sum w^2 / sum w`` of circles of `RADII`, w being the covered fraction of each pixel."""
     return np.sqrt([np.pi * r**2 * _disc_power(float(r)).sum() / _GRID**2 for r in RADII])
 
 
-def noise_factors(flux, variance, blank, kernel, n_apertures, rng):
+def noise_factors(
+    flux: np.ndarray,
+    variance: np.ndarray,
+    blank: np.ndarray,
+    kernel: np.ndarray | None,
+    n_apertures: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Measured sigma of circular sums on blank sky over that of as many uncorrelated pixels, at every radius.
 
     The propagated correlation of the matching kernel is the starting point; the scatter of blank apertures corrects it
@@ -135,12 +142,12 @@ def noise_factors(flux, variance, blank, kernel, n_apertures, rng):
     return expected * np.exp(trust * logs)
 
 
-def factor_at(radius, factors):
+def factor_at(radius: float | np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Noise factor of a sum of whole pixels, interpolated in log radius and constant beyond the ends.
 
     Parameters
     ----------
-    radius : (n,) ndarray, pixel
+    radius : float or (n,) ndarray, pixel
         For a shape that is no circle, twice its area over its perimeter: edge effects of correlated noise go with that.
     factors : (r,) ndarray
 
@@ -152,7 +159,7 @@ def factor_at(radius, factors):
     return np.interp(np.log(np.maximum(radius, 1e-3)), np.log(RADII), factors)
 
 
-def circle_factor_at(radius, factors):
+def circle_factor_at(radius: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """As `factor_at` for circles, whose cut pixels count by their covered fraction in flux and summed variance.
 
     Parameters

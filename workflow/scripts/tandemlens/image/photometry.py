@@ -1,6 +1,8 @@
 """Fluxes and colours of segments on matched images, with errors that know the correlated noise."""
 
 import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,9 @@ from tandemlens.image.extinction import asked_reddening, reddening, transmission
 from tandemlens.image.noise import circle_factor_at, factor_at
 from tandemlens.image.segment import open_images
 
+if TYPE_CHECKING:
+    from tandemlens.base.stack import Cutout
+
 #: a fixed aperture narrower than this many FWHM measures the PSF, not the object
 _MIN_FIXED_FWHM = 1.5
 #: an aperture or segment with more of its area masked than this has no flux
@@ -24,8 +29,16 @@ _MAX_MASKED = 0.1
 
 
 def measure_shard(
-    stack_path, images_path, segments_path, targets, photometry_path, status_path, cfg, progress, dust_path=None
-):
+    stack_path: str,
+    images_path: str,
+    segments_path: str,
+    targets: pd.DataFrame,
+    photometry_path: str,
+    status_path: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+    dust_path: str | None = None,
+) -> None:
     """Measure every segment of a shard.
 
     Parameters
@@ -52,7 +65,7 @@ def measure_shard(
         place = {t: i for i, t in enumerate(reader.target_ids)}
         columns = expand(COLUMNS, reader.bands)
 
-        def work(index, target_id):
+        def work(index: int, target_id: str) -> None:
             target = rows.loc[target_id]
             service = asked.get(target_id, np.nan)
             ebv, source = reddening(target["ra"], target["dec"], target["ebv"], cfg["ebv_map"], service)
@@ -75,7 +88,14 @@ def measure_shard(
     write_table(status_path, status.fillna({"ebv_source": "none"}), status_columns)
 
 
-def measure_system(cutout, labels, residual, segments, dim, cfg):
+def measure_system(
+    cutout: "Cutout",
+    labels: np.ndarray,
+    residual: np.ndarray,
+    segments: pd.DataFrame,
+    dim: np.ndarray,
+    cfg: dict[str, Any],
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Photometry of the segments of one system.
 
     Parameters
@@ -129,7 +149,9 @@ def measure_system(cutout, labels, residual, segments, dim, cfg):
 class _Plane:
     """One band of a system, ready for sums."""
 
-    def __init__(self, cutout, residual, labels, k, segments):
+    def __init__(
+        self, cutout: "Cutout", residual: np.ndarray, labels: np.ndarray, k: int, segments: pd.DataFrame
+    ) -> None:
         invalid = cutout.mask[k] != 0
         self._flux = np.ascontiguousarray(residual[k])
         self._variance = np.where(invalid, 0, cutout.variance[k]).astype(np.float32)
@@ -143,7 +165,7 @@ class _Plane:
             core = labels == bcg.iloc[0]
             self._flux = np.where(core & ~invalid, cutout.flux[k], self._flux)
 
-    def circles(self, x, y, radius, label):
+    def circles(self, x: np.ndarray, y: np.ndarray, radius: float, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Flux and error in circles; pixels of other segments are left out and made up for by area."""
         if self._empty or not np.isfinite(radius) or not len(x):
             return np.full(len(x), np.nan), np.full(len(x), np.nan)
@@ -155,7 +177,7 @@ class _Plane:
         bad = (lost > _MAX_MASKED * np.pi * radius**2) | ~(variance > 0) | ~np.isfinite(flux)
         return np.where(bad, np.nan, flux), np.where(bad, np.nan, err)
 
-    def segments(self, label, area, perimeter):
+    def segments(self, label: np.ndarray, area: np.ndarray, perimeter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Flux and error in the pixels of each segment."""
         if self._empty or not len(label):
             return np.full(len(label), np.nan), np.full(len(label), np.nan)
@@ -169,7 +191,7 @@ class _Plane:
         bad = (lost > _MAX_MASKED * area) | ~(variance > 0)
         return np.where(bad, np.nan, flux), np.where(bad, np.nan, err)
 
-    def depth(self, radius):
+    def depth(self, radius: float) -> float:
         """5 sigma AB magnitude of the aperture on a typical pixel."""
         if self._empty:
             return np.nan

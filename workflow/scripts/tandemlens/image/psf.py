@@ -1,5 +1,6 @@
 """Kernels that turn one point-spread function into another."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,7 @@ _ROUGHNESS_PRICE = 0.01
 _GOOD_ENOUGH = 5e-4
 
 
-def matching_kernel(psf, target):
+def matching_kernel(psf: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
     """Kernel that turns `psf` into `target`, with the regularisation that leaves the smallest residual.
 
     The solution of ``min |K * psf - target|^2 + mu |L K|^2`` with L the Laplacian (Boucaud et al. 2016, A&A 596, A63,
@@ -37,21 +38,21 @@ def matching_kernel(psf, target):
     n = next_fast_len(2 * k, real=True)
     low = n // 2 - k // 2
     wide = _transform(_embed(psf, n))
-    best = np.inf, None, np.inf
+    least, best, left = np.inf, np.zeros((k, k), np.float32), np.inf
     # On the PSFs' own grid wings wrap around, which suits PSFs cut off at the border; on twice the grid they do not.
     for side in (k, n):
         for kernel in _trials(psf, target, side):
             matched = np.fft.fftshift(irfft2(_transform(_embed(kernel, n)) * wide, s=(n, n)))
             residual = float(np.abs(matched[low : low + k, low : low + k] - target).sum())
             price = residual + _ROUGHNESS_PRICE * np.abs(kernel).sum()
-            if price < best[0]:
-                best = price, kernel.astype(np.float32), residual
-        if best[2] < _GOOD_ENOUGH:
+            if price < least:
+                least, best, left = price, kernel.astype(np.float32), residual
+        if left < _GOOD_ENOUGH:
             break
-    return best[1:]
+    return best, left
 
 
-def _trials(psf, target, n):
+def _trials(psf: np.ndarray, target: np.ndarray, n: int) -> Iterator[np.ndarray]:
     """Kernels of every regularisation, solved on an n x n grid and cut to the size of the PSFs."""
     k = target.shape[0]
     low = n // 2 - k // 2
@@ -65,11 +66,11 @@ def _trials(psf, target, n):
         yield kernel / kernel.sum()
 
 
-def _transform(image):
+def _transform(image: np.ndarray) -> np.ndarray:
     return rfft2(np.fft.ifftshift(image))
 
 
-def _embed(image, n):
+def _embed(image: np.ndarray, n: int) -> np.ndarray:
     """Put an odd centred image in the middle (index n // 2) of an n x n grid."""
     out = np.zeros((n, n))
     low = n // 2 - image.shape[0] // 2

@@ -1,6 +1,8 @@
 """Segments of a system: central light removed, detected on the combined image, measured and classed."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -22,6 +24,10 @@ from tandemlens.image.light import subtract_light
 from tandemlens.image.noise import factor_at, noise_factors
 from tandemlens.image.shape import measure_shapes
 
+if TYPE_CHECKING:
+    from tandemlens.base.stack import Cutout
+    from tandemlens.image.light import LightModel
+
 #: width of the smoothing before detection over that of the PSF
 _SMOOTHING = 1.0
 #: the same for objects that are bright enough to be taken apart
@@ -32,7 +38,15 @@ _DEBLEND_LEVELS = 32
 _NOISE_APERTURES = 200
 
 
-def segment_shard(stack_in, targets, segments_path, images_path, status_path, cfg, progress):
+def segment_shard(
+    stack_in: str,
+    targets: pd.DataFrame,
+    segments_path: str,
+    images_path: str,
+    status_path: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Segment every system of a stack.
 
     Parameters
@@ -50,7 +64,7 @@ def segment_shard(stack_in, targets, segments_path, images_path, status_path, cf
     tables = []
     with read_stack(stack_in) as reader, atomic_path(images_path) as temporary, h5py.File(temporary, "w") as images:
 
-        def work(index, target_id):
+        def work(index: int, target_id: str) -> None:
             frame, labels, detection, residual = segment_system(reader[index], cfg)
             group = images.create_group(target_id)
             group.create_dataset("labels", data=labels, compression="lzf", shuffle=True)
@@ -64,7 +78,7 @@ def segment_shard(stack_in, targets, segments_path, images_path, status_path, cf
 
 
 @contextmanager
-def open_images(path):
+def open_images(path: str) -> Iterator["_Images"]:
     """Open segments.h5.
 
     Parameters
@@ -82,18 +96,18 @@ def open_images(path):
 
 
 class _Images:
-    def __init__(self, handle):
+    def __init__(self, handle: h5py.File) -> None:
         self._file = handle
 
-    def __contains__(self, target_id):
+    def __contains__(self, target_id: str) -> bool:
         return target_id in self._file
 
-    def __getitem__(self, target_id):
+    def __getitem__(self, target_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         group = self._file[target_id]
         return group["labels"][:], group["detection"][:], group["residual"][:]
 
 
-def segment_system(cutout, cfg):
+def segment_system(cutout: "Cutout", cfg: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """Find and describe the segments of one matched system.
 
     Parameters
@@ -140,9 +154,9 @@ def segment_system(cutout, cfg):
     residual = np.where(valid & used[:, None, None], cutout.flux - light.model, 0).astype(np.float32)
     combined = np.tensordot(weight, residual, 1).astype(np.float32)
     uneven = _uneven_noise(cutout.variance, weight, valid)
-    planes = [gaussian_filter(combined, s * fwhm / 2.355) / uneven for s in (_SMOOTHING, _SHARP)]
-    planes = [plane / _noise_level(plane, valid) for plane in planes]
-    labels = _extract(*planes, valid, cfg)
+    smooth, sharp = (gaussian_filter(combined, s * fwhm / 2.355) / uneven for s in (_SMOOTHING, _SHARP))
+    smooth, sharp = (plane / _noise_level(plane, valid) for plane in (smooth, sharp))
+    labels = _extract(smooth, sharp, valid, cfg)
     sky = valid & ~binary_dilation(labels > 0, iterations=2)
     detection = combined / uneven
     detection /= _noise_level(detection, sky if sky.any() else valid)
@@ -158,7 +172,7 @@ def segment_system(cutout, cfg):
     return frame, labels, detection, residual
 
 
-def _towards_north(shapes, turn):
+def _towards_north(shapes: pd.DataFrame, turn: np.ndarray) -> pd.DataFrame:
     """Moments and angles from the pixel axes to west and north; nothing changes on a grid with north up."""
     axis = turn @ np.array([np.cos(shapes["theta"]), np.sin(shapes["theta"])])
     q = shapes[["q11", "q12", "q12", "q22"]].to_numpy().reshape(-1, 2, 2)
@@ -166,18 +180,18 @@ def _towards_north(shapes, turn):
     return shapes.assign(theta=np.arctan2(axis[1], axis[0]) % np.pi, q11=q[:, 0, 0], q22=q[:, 1, 1], q12=q[:, 0, 1])
 
 
-def _noise_level(image, valid):
+def _noise_level(image: np.ndarray, valid: np.ndarray) -> float:
     return max(lower_sigma(sampled(image, valid, 2))[0], 1e-30)
 
 
-def _uneven_noise(variance, weight, valid):
+def _uneven_noise(variance: np.ndarray, weight: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Noise of every pixel of the combined image over the typical one, from the variances."""
     used = np.isfinite(weight) & (weight > 0)
     total = np.tensordot(weight[used] ** 2, np.where(valid, variance[used], 0), 1)
     return np.where(valid, np.sqrt(total / np.median(sampled(total, valid))), 1).astype(np.float32)
 
 
-def _extract(smooth, sharp, valid, cfg):
+def _extract(smooth: np.ndarray, sharp: np.ndarray, valid: np.ndarray, cfg: dict[str, Any]) -> np.ndarray:
     """Label map from two smoothings of the combined image in units of their noise.
 
     The smooth one finds faint arcs and splits them only at strong contrast, because noise splits them at any weak one;
@@ -204,7 +218,7 @@ def _extract(smooth, sharp, valid, cfg):
     return labels.astype(np.uint16)
 
 
-def _add_centre(labels, centre, fwhm):
+def _add_centre(labels: np.ndarray, centre: tuple[float, float], fwhm: float) -> np.ndarray:
     """Give the core of the central galaxy its own label, the last one; what the model left there is its residual."""
     y, x = np.ogrid[: labels.shape[0], : labels.shape[1]]
     core = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= fwhm**2
@@ -212,7 +226,18 @@ def _add_centre(labels, centre, fwhm):
     return np.where(core, kept.max() + 1, kept).astype(np.uint16)
 
 
-def _describe(shapes, labels, combined, detection, valid, cutout, light, factors, fwhm, cfg):
+def _describe(
+    shapes: pd.DataFrame,
+    labels: np.ndarray,
+    combined: np.ndarray,
+    detection: np.ndarray,
+    valid: np.ndarray,
+    cutout: "Cutout",
+    light: "LightModel",
+    factors: np.ndarray,
+    fwhm: float,
+    cfg: dict[str, Any],
+) -> pd.DataFrame:
     scale = cfg["pixel_scale"]
     index = shapes.index.to_numpy()
     total = np.bincount(labels.ravel(), detection.ravel(), int(labels.max()) + 1)[index]

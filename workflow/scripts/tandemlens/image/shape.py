@@ -14,7 +14,7 @@ _MIN_BEND = 3.0
 _MIN_WIDTH = 0.5
 
 
-def measure_shapes(labels, image, fwhm, scale):
+def measure_shapes(labels: np.ndarray, image: np.ndarray, fwhm: float, scale: float) -> pd.DataFrame:
     """Shapes of every segment.
 
     Weights are the positive flux of the segment's pixels. The length is that of the uniform bar of the same second
@@ -94,20 +94,22 @@ def measure_shapes(labels, image, fwhm, scale):
 class _Sums:
     """Weighted sums over the pixels of each label."""
 
-    def __init__(self, label, weight, n):
+    def __init__(self, label: np.ndarray, weight: np.ndarray, n: int) -> None:
         self._label, self._weight, self._n = label, weight, n
         self.count = np.bincount(label, minlength=n)
         self._total = np.maximum(np.bincount(label, weight, n), 1e-300)
 
-    def mean(self, values):
+    def mean(self, values: np.ndarray) -> np.ndarray:
         return np.bincount(self._label, self._weight * values, self._n) / self._total
 
-    def variance(self, values):
+    def variance(self, values: np.ndarray) -> np.ndarray:
         away = values - self.mean(values)[self._label]
         return self.mean(away * away)
 
 
-def _ridge(label, weight, along, across, n):
+def _ridge(
+    label: np.ndarray, weight: np.ndarray, along: np.ndarray, across: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flux-weighted mean place across, in bins along the major axis: along, across, weight of (n, bins)."""
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
     np.minimum.at(low, label, along)
@@ -117,12 +119,13 @@ def _ridge(label, weight, along, across, n):
     key = label * _RIDGE_BINS + bins
     total = np.bincount(key, weight, n * _RIDGE_BINS)
     safe = np.where(total > 0, total, 1)
-    places = (np.bincount(key, weight * v, n * _RIDGE_BINS) / safe for v in (along, across))
+    along, across = (np.bincount(key, weight * v, n * _RIDGE_BINS) / safe for v in (along, across))
     # The root keeps the bright middle from outvoting the faint ends, which hold the curvature.
-    return tuple(a.reshape(n, _RIDGE_BINS) for a in (*places, np.sqrt(total)))
+    along, across, root = (a.reshape(n, _RIDGE_BINS) for a in (along, across, np.sqrt(total)))
+    return along, across, root
 
 
-def fit_circles(x, y, weight):
+def fit_circles(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Circles through sets of points by Taubin's fit (Taubin 1991; Newton form of Chernov 2010, sect. 5.10).
 
     Parameters
@@ -160,17 +163,31 @@ def fit_circles(x, y, weight):
         cv = (vw * (uu - root) - uw * uv) / det / 2
         radius = np.sqrt(cu**2 + cv**2 + mean_w)
     bad = ((weight > 0).sum(1) < 3) | ~np.isfinite(radius) | (radius > 1e4)
-    return tuple(np.where(bad, np.nan, a) for a in (radius * size, cu * size + mx, cv * size + my))
+    radius, x0, y0 = (np.where(bad, np.nan, a) for a in (radius * size, cu * size + mx, cv * size + my))
+    return radius, x0, y0
 
 
-def _ridge_scatter(ridge, radius, centre_along, centre_across):
+def _ridge_scatter(
+    ridge: tuple[np.ndarray, np.ndarray, np.ndarray],
+    radius: np.ndarray,
+    centre_along: np.ndarray,
+    centre_across: np.ndarray,
+) -> np.ndarray:
     x, y, weight = ridge
     away = np.hypot(x - centre_along[:, None], y - centre_across[:, None]) - radius[:, None]
     total = np.maximum(weight.sum(1), 1e-300)
     return np.sqrt((weight * away**2).sum(1) / total)
 
 
-def _follow_circle(label, along, across, bends, radius, centre_along, centre_across):
+def _follow_circle(
+    label: np.ndarray,
+    along: np.ndarray,
+    across: np.ndarray,
+    bends: np.ndarray,
+    radius: np.ndarray,
+    centre_along: np.ndarray,
+    centre_across: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Replace straight coordinates by arc length and distance from the circle where a segment bends."""
     use = bends[label]
     mine = label[use]
@@ -183,7 +200,7 @@ def _follow_circle(label, along, across, bends, radius, centre_along, centre_acr
     return along, across
 
 
-def _perimeters(labels, n):
+def _perimeters(labels: np.ndarray, n: int) -> np.ndarray:
     """Pixel sides between a segment and anything else, times pi/4, the mean ratio for a smooth border."""
     padded = np.pad(labels, 1)
     sides = np.zeros(n + 1)
@@ -193,7 +210,9 @@ def _perimeters(labels, n):
     return sides[1:] * np.pi / 4
 
 
-def _ridge_text(ridge, cos, sin, x0, y0):
+def _ridge_text(
+    ridge: tuple[np.ndarray, np.ndarray, np.ndarray], cos: np.ndarray, sin: np.ndarray, x0: np.ndarray, y0: np.ndarray
+) -> list[str]:
     along, across, weight = ridge
     px = x0[:, None] + along * cos[:, None] - across * sin[:, None]
     py = y0[:, None] + along * sin[:, None] + across * cos[:, None]

@@ -6,7 +6,7 @@ import numpy as np
 _LEAST_VALID = 0.5
 
 
-def overlap(n, centre, side, bins):
+def overlap(n: int, centre: float, side: float, bins: int) -> np.ndarray:
     """Length of every pixel of a row of n that falls in every one of equal bins around a place.
 
     Parameters
@@ -28,7 +28,9 @@ def overlap(n, centre, side, bins):
     return np.maximum(high - low, 0)
 
 
-def cut_stamp(flux, variance, valid, centre, side, pixels):
+def cut_stamp(
+    flux: np.ndarray, variance: np.ndarray, valid: np.ndarray, centre: tuple[float, float], side: float, pixels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A stamp centred on a place, by one average over boxes that is common to all bands.
 
     The flux of a stamp pixel is the mean over the valid part of its box: brightness, and with it colour, is kept, and
@@ -68,7 +70,7 @@ def cut_stamp(flux, variance, valid, centre, side, pixels):
     return np.where(seen, total / share, 0), np.where(seen, np.sqrt(power / share / box), 0), seen
 
 
-def _window(weights):
+def _window(weights: np.ndarray) -> tuple[np.ndarray, slice]:
     """The columns of a matrix of weights that are not all zero, and where they are."""
     used = np.flatnonzero(weights.any(axis=0))
     window = slice(used[0], used[-1] + 1) if len(used) else slice(0, 0)

@@ -4,11 +4,16 @@ Strengths are in units of the pixel noise of each band, drawn log-uniformly; all
 images that public surveys show.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 
 from tandemlens.survey.psf import MOFFAT_BETA
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 KINDS = ("trail", "spike", "ghost", "cosmic")
 #: FWHM to sigma
@@ -31,7 +36,9 @@ _GHOST_SCATTER = 0.5
 _TRACKS, _TRACK_LENGTH, _TRACK_PEAK, _SHARP, _BEND = (1, 6), (1.0, 40.0), (5.0, 150.0), (0.25, 0.6), (0.003, 0.15)
 
 
-def draw_artefact(rng, side, scale, sigma, fwhm):
+def draw_artefact(
+    rng: np.random.Generator, side: int, scale: float, sigma: "ArrayLike", fwhm: "ArrayLike"
+) -> tuple[str, np.ndarray, np.ndarray]:
     """One artefact of a cutout.
 
     Parameters
@@ -62,11 +69,11 @@ def draw_artefact(rng, side, scale, sigma, fwhm):
     return kind, (strength * sigma[:, None, None]).astype(np.float32), masked
 
 
-def _trail(rng, side, scale, fwhm):
+def _trail(rng: np.random.Generator, side: int, scale: float, fwhm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     out, masked = _blank(side, fwhm)
     x, y = _grid(side)
     # two bands share a trail only where their exposures are simultaneous: each has its own
-    for band in rng.choice(len(fwhm), min(rng.integers(1, 3), len(fwhm)), replace=False):
+    for band in rng.choice(len(fwhm), min(int(rng.integers(1, 3)), len(fwhm)), replace=False):
         angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.45, 0.45) * side
         along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle) - offset
         width = np.hypot(fwhm[band], _log_uniform(rng, _DEFOCUS) / scale) / _SIGMA
@@ -76,7 +83,7 @@ def _trail(rng, side, scale, fwhm):
     return out, masked
 
 
-def _star(rng, side, scale, fwhm):
+def _star(rng: np.random.Generator, side: int, scale: float, fwhm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x0, y0 = rng.uniform(-0.5 - _OUTSIDE, 0.5 + _OUTSIDE, 2) * side
     x, y = (v - c for v, c in zip(_grid(side), (x0, y0), strict=True))
     full = _log_uniform(rng, _SATURATION)
@@ -98,20 +105,23 @@ def _star(rng, side, scale, fwhm):
     return out, masked
 
 
-def _cross(x, y, width, angle):
+def _cross(x: np.ndarray, y: np.ndarray, width: float, angle: float) -> np.ndarray:
     """Four diffraction spikes as wide as the PSF, 1 at the middle."""
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    arm = lambda u, v: np.exp(-0.5 * (v * _SIGMA / width) ** 2) / np.hypot(1, u / (_SPIKE_CORE * width)) ** _SPIKE_DECAY  # noqa: E731
+
+    def arm(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return np.exp(-0.5 * (v * _SIGMA / width) ** 2) / np.hypot(1, u / (_SPIKE_CORE * width)) ** _SPIKE_DECAY
+
     return arm(along, across) + arm(across, along)
 
 
-def _column(rng, x, y, excess):
+def _column(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, excess: float) -> np.ndarray:
     """Pixels that a saturated star's charge bleeds into; it reaches farther the more there is of it."""
     length = min(_log_uniform(rng, _BLEED_LENGTH), _BLEED_LENGTH[0] * max(excess, 0)) * rng.uniform(0.7, 1, 2)
     return (np.abs(x) < rng.uniform(*_BLEED_WIDTH)) & (y < length[0]) & (y > -length[1])
 
 
-def _ghost(rng, side, scale, fwhm):
+def _ghost(rng: np.random.Generator, side: int, scale: float, fwhm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     radius, soft = _log_uniform(rng, _GHOST_RADIUS) / scale, _log_uniform(rng, _SOFT) / scale
     x, y = (v - c for v, c in zip(_grid(side), rng.uniform(-0.5, 0.5, 2) * side, strict=True))
     shape = expit((radius - np.hypot(x, y)) / soft * 2)
@@ -126,7 +136,7 @@ def _ghost(rng, side, scale, fwhm):
     return out, masked
 
 
-def _cosmic(rng, side, scale, fwhm):
+def _cosmic(rng: np.random.Generator, side: int, scale: float, fwhm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     out, masked = _blank(side, fwhm)
     band = rng.integers(len(fwhm))
     for _ in range(rng.integers(_TRACKS[0], _TRACKS[1] + 1)):
@@ -134,22 +144,22 @@ def _cosmic(rng, side, scale, fwhm):
         count = int(np.ceil(4 * _log_uniform(rng, _TRACK_LENGTH)))
         way = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, _log_uniform(rng, _BEND) / 2, count))
         place = rng.uniform(0, side, (2, 1)) + np.cumsum([np.sin(way), np.cos(way)], axis=1) / 4
-        track = np.histogram2d(*place, bins=side, range=[[0, side], [0, side]])[0]
+        track = np.histogram2d(place[0], place[1], bins=side, range=[[0, side], [0, side]])[0]
         track = gaussian_filter(track, rng.uniform(*_SHARP) * fwhm[band] / _SIGMA, mode="constant")
         out[band] += _log_uniform(rng, _TRACK_PEAK) * track / track.max()
     return out, masked
 
 
-def _blank(side, fwhm):
+def _blank(side: int, fwhm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shape = len(fwhm), side, side
     return np.zeros(shape), np.zeros(shape, bool)
 
 
-def _grid(side):
+def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels from the middle of the frame."""
     axis = np.arange(side) - (side - 1) / 2
     return axis[None], axis[:, None]
 
 
-def _log_uniform(rng, limits):
+def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(limits))))

@@ -1,11 +1,20 @@
 """Settings of a simulation that cannot be, refused before any job starts."""
 
+from typing import Any
+
 from tandemlens.base.errors import SettingsError
 from tandemlens.base.samples import CLASSES
 from tandemlens.features.sequence import check_templates, survey_bands
 
 
-def check_sample(name, settings, survey_name, survey, bands, seds):
+def check_sample(
+    name: str,
+    settings: dict[str, Any],
+    survey_name: str,
+    survey: dict[str, Any],
+    bands: list[str],
+    seds: dict[str, str],
+) -> None:
     """Refuse a sample whose pixels cannot be made as its settings say.
 
     Parameters
@@ -53,7 +62,7 @@ def check_sample(name, settings, survey_name, survey, bands, seds):
         raise SettingsError(f"{where}.simulate: {error}") from error
 
 
-def _check_classes(where, simulate):
+def _check_classes(where: str, simulate: dict[str, Any]) -> None:
     if not any(simulate[c]["share"] > 0 for c in CLASSES):
         raise SettingsError(f"{where}: every class has share 0; give one of {', '.join(CLASSES)} a share above 0")
     for name in ("tandem", "projected"):

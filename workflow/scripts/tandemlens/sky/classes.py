@@ -4,7 +4,9 @@ A system is drawn again only until it is of the class that was asked for; nothin
 told by rule from all that lies on the canvas, the field included, whatever was asked for.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,12 @@ from tandemlens.sky.population import draw_members
 from tandemlens.sky.scene import Second, draw_second
 from tandemlens.sky.shapes import draw_merger, draw_ring, draw_spiral
 from tandemlens.survey.psf import fwhm
+
+if TYPE_CHECKING:
+    from tandemlens.sky.cosmos import Morphology
+    from tandemlens.sky.paint import Galaxy
+    from tandemlens.sky.scene import Scene
+    from tandemlens.sky.spectra import Spectra
 
 #: a tandem has at least this many strongly lensed members of one cluster behind, each of at least this ideal S/N
 LEAST_MEMBERS, LEAST_SNR = 2, 5.0
@@ -46,14 +54,14 @@ class System:
         Of the strongly lensed ones; `source` counts rows of `census`.
     """
 
-    galaxies: list
+    galaxies: "list[Galaxy]"
     second: Second | None = None
-    artefact: tuple | None = None
+    artefact: tuple[str, np.ndarray, np.ndarray] | None = None
     found: str = "members"
     why: str = ""
     tries: int = 1
-    census: pd.DataFrame | None = None
-    images: pd.DataFrame | None = None
+    census: pd.DataFrame = field(default_factory=pd.DataFrame)
+    images: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 class Painter:
@@ -68,10 +76,10 @@ class Painter:
         Of lensed sources; empty takes Sersic profiles.
     """
 
-    def __init__(self, spectra, settings, shapes=()):
+    def __init__(self, spectra: "Spectra", settings: dict[str, Any], shapes: "Sequence[Morphology]" = ()) -> None:
         self._spectra, self._settings, self._shapes = spectra, settings, list(shapes)
 
-    def draw(self, rng, scene, wanted):
+    def draw(self, rng: np.random.Generator, scene: "Scene", wanted: str) -> System:
         """A system of the class that is wanted, or after the last try the canvas as it is.
 
         Parameters
@@ -104,13 +112,13 @@ class Painter:
                 return classed(scene, replace(system, tries=tries))
         return classed(scene, System([], tries=self._settings["tries"]))
 
-    def _two_clusters(self, rng, scene, wanted):
+    def _two_clusters(self, rng: np.random.Generator, scene: "Scene", wanted: str) -> System | None:
         second = draw_second(rng, scene.lens.z, scene.site, self._spectra, self._settings[wanted]["behind"])
         second.galaxies = [self._shaped(rng, g) for g in second.galaxies]
         right = (seen_members(scene, second) >= LEAST_MEMBERS) == (wanted == "tandem")
         return System(second.galaxies, second) if right else None
 
-    def _one_source(self, rng, scene, wanted):
+    def _one_source(self, rng: np.random.Generator, scene: "Scene", wanted: str) -> System | None:
         z_max = self._settings[wanted]["z_max"]
         source = self._shaped(rng, draw_sources(rng, 1, scene.lens.z, z_max, self._spectra)[0])
         radius = scene.curves(source.z)[0] + _BEYOND
@@ -119,28 +127,28 @@ class Painter:
         strong = scene.lensed_images([source])[0]["strong"].iloc[0]
         return System([source]) if strong and _snr(scene, source) > LEAST_SNR else None
 
-    def _members(self, rng, scene, wanted):
+    def _members(self, rng: np.random.Generator, scene: "Scene", wanted: str) -> System:
         count = 1 + rng.poisson(max(self._settings[wanted]["count"] - 1, 0))
-        galaxies = []
+        galaxies: list[Galaxy] = []
         while len(galaxies) < count:
             more, _ = draw_members(rng, scene.lens.z, 40.0, scene.site.size / 2, self._spectra, "added")
             galaxies += [more[k] for k in rng.permutation(len(more))[: count - len(galaxies)]]
         return System(galaxies)
 
-    def _contaminant(self, rng, scene, wanted):
+    def _contaminant(self, rng: np.random.Generator, scene: "Scene", wanted: str) -> System:
         draw = (draw_spiral, draw_ring, draw_merger)[rng.integers(3)]
         radius = min(self._settings[wanted]["radius_arcsec"], scene.site.size / 2)
         place = radius * np.sqrt(rng.uniform()) * np.exp(2j * np.pi * rng.uniform())
         z = rng.uniform(min(_NEAREST, scene.lens.z), scene.lens.z)
         return System(draw(rng, z, rng.uniform(*_CONTAMINANT_MAG), self._spectra, place.real, place.imag))
 
-    def _artefact(self, rng, scene, wanted):
+    def _artefact(self, rng: np.random.Generator, scene: "Scene", wanted: str) -> System:
         site = scene.site
         widths = [fwhm(psf) * site.scale / 2 if psf.any() else 1.0 for psf in site.fine_psf]
         sigma = np.where(np.isfinite(site.sigma), site.sigma, 0.0)
         return System([], artefact=draw_artefact(rng, site.side, site.scale, sigma, np.array(widths)))
 
-    def _shaped(self, rng, galaxy):
+    def _shaped(self, rng: np.random.Generator, galaxy: "Galaxy") -> "Galaxy":
         """A lensed source with the shape of a real galaxy, where there are any."""
         if not self._shapes:
             return galaxy
@@ -148,7 +156,7 @@ class Painter:
         return replace(galaxy, picture=shape.sized(galaxy.r_e * np.sqrt(galaxy.q)))
 
 
-def seen_members(scene, second):
+def seen_members(scene: "Scene", second: Second) -> int:
     """Number of members of a second cluster that are strongly lensed and seen.
 
     Parameters
@@ -169,7 +177,7 @@ def seen_members(scene, second):
     return sum(_snr(scene, g) > LEAST_SNR for g in chosen) if len(chosen) >= LEAST_MEMBERS else 0
 
 
-def classed(scene, system):
+def classed(scene: "Scene", system: System) -> System:
     """A system with its class and the reason, from a census of all that is lensed.
 
     Parameters
@@ -190,7 +198,7 @@ def classed(scene, system):
     return replace(system, found=_rule(system, members, others), why=why, census=census, images=images)
 
 
-def _census(scene, system):
+def _census(scene: "Scene", system: System) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the lens makes of all galaxies, with the S/N of the strongly lensed ones, and the images of those."""
     # without a second mass the galaxies of the scene look the same under every system, and are looked at once
     if system.second is None:
@@ -205,7 +213,9 @@ def _census(scene, system):
     return pd.concat([census for census, _ in parts], ignore_index=True), images
 
 
-def _with_snr(scene, galaxies, second=None):
+def _with_snr(
+    scene: "Scene", galaxies: "list[Galaxy]", second: Second | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     census, images = scene.lensed_images(galaxies, second)
     strong = np.flatnonzero(census["strong"])
     census["snr"] = np.nan
@@ -213,7 +223,7 @@ def _with_snr(scene, galaxies, second=None):
     return census, images[images["source"].isin(strong)]
 
 
-def _rule(system, members, others):
+def _rule(system: System, members: int, others: int) -> str:
     if system.artefact is not None:
         return "artefact"
     if any(g.kind in ("spiral", "ring", "merger") for g in system.galaxies):
@@ -225,7 +235,7 @@ def _rule(system, members, others):
     return "single_arc" if others else "members"
 
 
-def _snr(scene, galaxy, second=None):
+def _snr(scene: "Scene", galaxy: "Galaxy", second: Second | None = None) -> float:
     """Ideal S/N of a lensed galaxy."""
     light, _ = scene.site.lensed_light(galaxy, *scene.bending(galaxy.z, second))
     return scene.site.ideal_snr(light)

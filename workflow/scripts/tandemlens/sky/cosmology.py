@@ -1,13 +1,18 @@
 """The one cosmology as colossus needs it: with sigma_8 = 0.8 and n_s = 0.96."""
 
+from typing import TYPE_CHECKING
+
 from colossus.cosmology import cosmology as colossus
 
 from tandemlens.base.cosmology import COSMOLOGY
 
+if TYPE_CHECKING:
+    from colossus.cosmology.cosmology import Cosmology
+
 SIGMA_8 = 0.8
 
 
-def set_colossus(sigma_8=SIGMA_8):
+def set_colossus(sigma_8: float = SIGMA_8) -> "Cosmology":
     """Make the cosmology that of colossus, whose functions read a global one.
 
     Parameters

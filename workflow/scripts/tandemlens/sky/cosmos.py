@@ -1,7 +1,9 @@
 """Shapes of real galaxies from a catalogue in the layout of GalSim's RealGalaxy (Mandelbaum et al. 2012)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sep
@@ -51,7 +53,7 @@ class Morphology:
     mag: float
     r_half: float
 
-    def sized(self, r_half):
+    def sized(self, r_half: float) -> Picture:
         """The picture at another half-light radius.
 
         Parameters
@@ -65,7 +67,7 @@ class Morphology:
         return self.picture.rescaled(r_half / self.r_half)
 
 
-def read_cosmos(folder, most=2000):
+def read_cosmos(folder: str | Path, most: int = 2000) -> tuple[list[Morphology], list[str]]:
     """Shapes of galaxies, without sky, noise and neighbours.
 
     Parameters
@@ -103,7 +105,7 @@ def read_cosmos(folder, most=2000):
     return shapes, refused
 
 
-def half_light_radius(picture):
+def half_light_radius(picture: Picture) -> float:
     """Radius of the circle around the middle that holds half the light.
 
     Parameters
@@ -121,7 +123,7 @@ def half_light_radius(picture):
     return float(np.interp(inside[-1] / 2, inside, radius[order])) * picture.step
 
 
-def _catalogue(folder):
+def _catalogue(folder: Path) -> Table:
     """The table of the folder that lists stamps; GalSim keeps tables of fits under similar names beside it."""
     for path in sorted(folder.glob("real_galaxy_catalog*.fits")):
         try:
@@ -141,20 +143,21 @@ def _catalogue(folder):
 class _Files:
     """Images by file and HDU; one file of images and one of PSFs are open at a time."""
 
-    def __init__(self, folder):
-        self._folder, self._open = folder, {}
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._open: dict[str, tuple[str, fits.HDUList]] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "_Files":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for _, file in self._open.values():
             file.close()
 
-    def image(self, kind, name, hdu):
+    def image(self, kind: str, name: str, hdu: int) -> np.ndarray:
         """Image of an HDU as float64; `_Unusable` if there is none."""
         try:
-            if self._open.get(kind, ("",))[0] != name:
+            if kind not in self._open or self._open[kind][0] != name:
                 file = fits.open(self._folder / name)
                 if kind in self._open:
                     self._open[kind][1].close()
@@ -167,7 +170,7 @@ class _Files:
         return data.astype(float)
 
 
-def _morphology(row, files):
+def _morphology(row: Mapping[str, Any], files: _Files) -> Morphology:
     stamp = files.image("galaxy", row["GAL_FILENAME"], row["GAL_HDU"])
     psf = files.image("psf", row["PSF_FILENAME"], row["PSF_HDU"])
     variance, step, mag = (float(row[name]) for name in ("NOISE_VARIANCE", "PIXEL_SCALE", "MAG"))
@@ -193,12 +196,12 @@ def _morphology(row, files):
     return Morphology(str(row["IDENT"]), picture, mag, radius)
 
 
-def _radius_of_psf(psf, step):
+def _radius_of_psf(psf: np.ndarray, step: float) -> float:
     psf = _centred(np.maximum(psf, 0))
     return half_light_radius(Picture(psf / psf.sum(), step))
 
 
-def _footprint(stamp, sigma):
+def _footprint(stamp: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of the galaxy in the middle and of its neighbours."""
     smooth = gaussian_filter(stamp - np.median(_border(stamp)), _SMOOTH)
     noise = sigma / (2 * np.sqrt(np.pi) * _SMOOTH)
@@ -219,11 +222,11 @@ def _footprint(stamp, sigma):
     return (grown & ~others) | mine, others
 
 
-def _border(stamp):
+def _border(stamp: np.ndarray) -> np.ndarray:
     return np.concatenate([stamp[0], stamp[-1], stamp[1:-1, 0], stamp[1:-1, -1]])
 
 
-def _calmed(light, footprint, sigma):
+def _calmed(light: np.ndarray, footprint: np.ndarray, sigma: float) -> np.ndarray:
     """Light with the noise of its faint parts smoothed away, so that a lens does not magnify noise into clumps."""
     around = gaussian_filter(light, _CALM) / np.maximum(gaussian_filter(footprint.astype(float), _CALM), 0.1)
     weight = np.clip(around / (_FAINT * sigma), 0, 1)
@@ -231,7 +234,7 @@ def _calmed(light, footprint, sigma):
     return np.maximum(calm, 0)
 
 
-def _centred(light):
+def _centred(light: np.ndarray) -> np.ndarray:
     """Light on an odd square large enough around its centroid, which lies in the middle."""
     total = light.sum()
     y, x = (np.arange(n) for n in light.shape)

@@ -1,6 +1,7 @@
 """How many cluster-cluster lenses the sky holds: the prevalence that every probability rests on."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.constants import c as light_speed
@@ -11,6 +12,11 @@ from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.sky.cosmology import SIGMA_8, set_colossus
 from tandemlens.sky.halo import MASS_SCATTER, RICHNESS_SLOPE, mass_of_richness
 
+if TYPE_CHECKING:
+    from colossus.cosmology.cosmology import Cosmology
+
+    from tandemlens.base.units import Number
+
 _C = light_speed.to_value("km/s")
 #: nodes of the mass function: log10 of M200m in Msun/h, and redshift; richness 1 to 1000 between redshifts 0 and 2
 _MASSES, _REDSHIFTS = np.linspace(11.5, 16.3, 97), np.linspace(0.0, 2.0, 41)
@@ -18,7 +24,7 @@ _MASSES, _REDSHIFTS = np.linspace(11.5, 16.3, 97), np.linspace(0.0, 2.0, 41)
 _RICHEST, _STEPS = 1000.0, 400
 
 
-def sis_dispersion(mass, z, cosmology):
+def sis_dispersion(mass: np.ndarray, z: float, cosmology: "Cosmology") -> np.ndarray:
     """Velocity dispersion of a halo (Evrard et al. 2008, eq. 6: 1082.9 km/s at h(z) M200c = 1e15 Msun, slope 0.3361).
 
     Parameters
@@ -35,7 +41,14 @@ def sis_dispersion(mass, z, cosmology):
     return 1082.9 * (cosmology.Ez(z) * mass / 1e15) ** 0.3361
 
 
-def expected_pairs(lens_mass, source_mass, sigma_8=SIGMA_8, z_lens=(0.05, 1.5), z_source=(0.1, 3.0), step=0.05):
+def expected_pairs(
+    lens_mass: float,
+    source_mass: float,
+    sigma_8: float = SIGMA_8,
+    z_lens: tuple[float, float] = (0.05, 1.5),
+    z_source: tuple[float, float] = (0.1, 3.0),
+    step: float = 0.05,
+) -> tuple[float, float, float]:
     """All-sky number of clusters whose centre lies within the Einstein radius of a cluster in front.
 
     Number of lenses times the number of sources behind in ``pi theta_E^2``, with Tinker et al. (2008) mass functions
@@ -74,7 +87,7 @@ def expected_pairs(lens_mass, source_mass, sigma_8=SIGMA_8, z_lens=(0.05, 1.5), 
     return pairs, float(lenses), float(sources.sum())
 
 
-def richness_density(z, richness):
+def richness_density(z: np.ndarray, richness: np.ndarray) -> np.ndarray:
     """Clusters on the sky per square degree, unit redshift and unit richness.
 
     It is the density whose masses, log-normal with mean `mass_of_richness`, have the mass function f of Tinker et al.
@@ -102,7 +115,7 @@ def richness_density(z, richness):
     return per_log_mass * RICHNESS_SLOPE / richness * volume
 
 
-def clusters_behind(z, least_richness):
+def clusters_behind(z: np.ndarray, least_richness: float) -> np.ndarray:
     """Clusters on the sky above a richness, per square degree and unit redshift.
 
     Parameters
@@ -119,7 +132,15 @@ def clusters_behind(z, least_richness):
     return np.trapezoid(per_log, np.log(richness), axis=-1)
 
 
-def proposal_weight(z_behind, richness_behind, z_lens, z_range, richness_range, richness_slope, radius_kpc):
+def proposal_weight(
+    z_behind: np.ndarray,
+    richness_behind: np.ndarray,
+    z_lens: float,
+    z_range: tuple[float, float],
+    richness_range: tuple[float, float],
+    richness_slope: float,
+    radius_kpc: float,
+) -> np.ndarray:
     """Clusters expected behind a lens for each one drawn there, so that weights turn draws into numbers.
 
     A draw has a uniform redshift, a richness from a power law, and a centre uniform in a circle around the lens. The
@@ -157,20 +178,20 @@ def proposal_weight(z_behind, richness_behind, z_lens, z_range, richness_range, 
 
 
 @lru_cache(maxsize=1)
-def _mass_function():
+def _mass_function() -> RectBivariateSpline:
     """Spline of ln dn/dlnM, (Mpc/h)^-3, over ln M200m (Msun/h) and redshift."""
     set_colossus()
     table = [massFunction(10**_MASSES, z, mdef="200m", model="tinker08", q_out="dndlnM") for z in _REDSHIFTS]
     return RectBivariateSpline(_MASSES * np.log(10), _REDSHIFTS, np.log(np.transpose(table)), kx=5, ky=3)
 
 
-def _density(least, z):
+def _density(least: float, z: float) -> tuple[float, np.ndarray, np.ndarray]:
     """Comoving number of halos above a mass, (Mpc/h)^-3, and the mass function behind it."""
     mass = np.geomspace(least, 10**15.8, 60)
     per_log_mass = massFunction(mass, z, mdef="200c", model="tinker08", q_out="dndlnM")
     return np.trapezoid(per_log_mass, np.log(mass)), mass, per_log_mass
 
 
-def _volume(z, cosmology):
+def _volume(z: "Number", cosmology: "Cosmology") -> "Number":
     """Comoving volume of the sky per unit redshift, (Mpc/h)^3."""
     return 4 * np.pi * cosmology.comovingDistance(0.0, z) ** 2 * _C / (100 * cosmology.Ez(z))

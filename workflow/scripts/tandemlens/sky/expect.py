@@ -1,5 +1,8 @@
 """How many tandems a list of targets should hold: second clusters, drawn and weighted to their number on the sky."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -17,7 +20,13 @@ from tandemlens.sky.spectra import Spectra
 _STREAM = 8
 
 
-def expect(targets, cfg, seds, out_path, progress):
+def expect(
+    targets: pd.DataFrame,
+    cfg: dict[str, Any],
+    seds: dict[str, str],
+    out_path: str,
+    progress: Callable[[int, int], None],
+) -> None:
     """Write the expected number of tandems of some targets.
 
     For every target a lens is drawn, and behind it clusters of uniform redshift, power-law richness and uniform centre;
@@ -43,7 +52,7 @@ def expect(targets, cfg, seds, out_path, progress):
     telescope = Telescope(cfg["survey"], cfg["bands"], cfg["size_arcsec"])
     spectra, rows = Spectra(seds, survey_bands(cfg["survey"], cfg["bands"])), []
 
-    def work(index, target_id):
+    def work(index: int, target_id: str) -> None:
         rng = target_rng(target_id, cfg["seed"], _STREAM)
         facts = expected_of(rng, by_id.loc[target_id], telescope, spectra, cfg["expect"])
         rows.append({"target_id": target_id, **facts})
@@ -52,7 +61,13 @@ def expect(targets, cfg, seds, out_path, progress):
     write_table(out_path, pd.DataFrame(rows, columns=[c.name for c in COLUMNS]), COLUMNS)
 
 
-def expected_of(rng, target, telescope, spectra, settings):
+def expected_of(
+    rng: np.random.Generator,
+    target: Mapping[str, Any],
+    telescope: Telescope,
+    spectra: Spectra,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
     """Expected number of tandems of one target.
 
     Parameters

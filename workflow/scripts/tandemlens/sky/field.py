@@ -1,5 +1,8 @@
 """Galaxies and stars of the field, by published counts, redshifts, sizes and shares of types."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
@@ -7,6 +10,11 @@ from tandemlens.base.errors import InputError
 from tandemlens.sky import stars
 from tandemlens.sky.paint import Galaxy
 from tandemlens.sky.spectra import Z_MAX
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from tandemlens.sky.spectra import Spectra
 
 #: log10 of galaxies per deg^2 and mag at magnitudes of the i band. From 19.25: COSMOS2020, Farmer (Weaver et al. 2022,
 #: ApJS 258, 11, table 2, as copied in a public code). Brighter: 92 deg^-2 at r < 17.77 (Strauss et al. 2002, from
@@ -52,7 +60,7 @@ _DISC_Q, _OLD_Q = (0.15, 0.45), (0.72, 0.15)
 _MINUTE2 = 3600.0
 
 
-def density(mag):
+def density(mag: "ArrayLike") -> float | np.ndarray:
     """Field galaxies per arcmin^2 and mag.
 
     Parameters
@@ -64,10 +72,10 @@ def density(mag):
     -------
     float or (n,) ndarray
     """
-    return 10 ** np.interp(mag, *COUNTS.T) / _MINUTE2
+    return 10 ** np.interp(np.asarray(mag), COUNTS[:, 0], COUNTS[:, 1]) / _MINUTE2
 
 
-def draw_field(rng, size, spectra, faintest=25.0):
+def draw_field(rng: np.random.Generator, size: float, spectra: "Spectra", faintest: float = 25.0) -> list[Galaxy]:
     """Field galaxies and stars of a square around the target.
 
     Parameters
@@ -92,7 +100,9 @@ def draw_field(rng, size, spectra, faintest=25.0):
     return galaxies + stars.draw_stars(rng, size, spectra, bright)
 
 
-def draw_sources(rng, count, z_min, z_max, spectra, faintest=25.0):
+def draw_sources(
+    rng: np.random.Generator, count: int, z_min: float, z_max: float, spectra: "Spectra", faintest: float = 25.0
+) -> list[Galaxy]:
     """Field galaxies between two redshifts, at the place of the target.
 
     Parameters
@@ -125,33 +135,35 @@ def draw_sources(rng, count, z_min, z_max, spectra, faintest=25.0):
     return _galaxies(rng, mag, _redshifts(rng, mag, z_min, z_max), np.zeros((count, 2)), spectra)
 
 
-def _magnitudes(rng, counts, faintest, area):
+def _magnitudes(rng: np.random.Generator, counts: Callable[..., Any], faintest: float, area: float) -> np.ndarray:
     grid = np.arange(BRIGHTEST, faintest, 0.02)
     return _inverse(rng, grid, counts(grid), rng.poisson(np.trapezoid(counts(grid), grid) * area))
 
 
-def _inverse(rng, grid, weight, count):
+def _inverse(rng: np.random.Generator, grid: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
     """Values that follow a tabulated density."""
     total = np.concatenate([[0.0], np.cumsum((weight[1:] + weight[:-1]) / 2)])
     return np.interp(rng.uniform(0, total[-1], count), total, grid)
 
 
-def _scale(mag):
+def _scale(mag: np.ndarray) -> np.ndarray:
     return np.interp(mag, *_REDSHIFT.T) / _SHAPE
 
 
-def _below(mag, z):
+def _below(mag: np.ndarray, z: float) -> np.ndarray:
     """Share of the galaxies of a magnitude below a redshift."""
     return gammainc(_SHAPE, z / _scale(mag))
 
 
-def _redshifts(rng, mag, z_min, z_max):
+def _redshifts(rng: np.random.Generator, mag: np.ndarray, z_min: float, z_max: float) -> np.ndarray:
     low, high = _below(mag, z_min), _below(mag, z_max)
     z = gammaincinv(_SHAPE, low + rng.uniform(size=len(mag)) * (high - low)) * _scale(mag)
     return np.clip(z, z_min, z_max)
 
 
-def _galaxies(rng, mag, z, places, spectra):
+def _galaxies(
+    rng: np.random.Generator, mag: np.ndarray, z: np.ndarray, places: np.ndarray, spectra: "Spectra"
+) -> list[Galaxy]:
     kinds = _types(rng, mag, z)
     old = kinds == 0
     scatter = rng.normal(size=(len(mag), spectra.n_band - 1)) * np.where(old, *_COLOUR_SCATTER)[:, None]
@@ -167,10 +179,13 @@ def _galaxies(rng, mag, z, places, spectra):
     radius = np.clip(size * np.where(old, _OLD_SIZE, 1.0) / np.sqrt(q), _SMALLEST, _LARGEST)
     angle = rng.uniform(0, np.pi, len(mag))
     rows = zip(places, z, radius, np.where(old, 4.0, 1.0), q, angle, flux, strict=True)
-    return [Galaxy("field", *map(float, (*at, *values)), light) for at, *values, light in rows]
+    return [
+        Galaxy("field", float(x), float(y), float(far), float(r_e), float(n), float(ratio), float(way), light)
+        for (x, y), far, r_e, n, ratio, way, light in rows
+    ]
 
 
-def _types(rng, mag, z):
+def _types(rng: np.random.Generator, mag: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Index of `TYPES` of each galaxy."""
     edges = np.stack([np.interp(mag, _SHARES[:, 0], column) for column in np.cumsum(_SHARES[:, 1:], axis=1).T])
     kinds = (rng.uniform(size=len(mag)) > edges).sum(0)

@@ -1,5 +1,7 @@
 """Masses drawn for a cluster of given redshift and richness: halo, central galaxy, members, shear."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from colossus.halo.concentration import concentration
 from colossus.halo.mass_adv import changeMassDefinitionCModel
@@ -8,6 +10,10 @@ from scipy.special import ndtri
 from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.sky.cosmology import set_colossus
 from tandemlens.sky.lens import Lens, dpie, external_shear, nfw_halo, project_prolate
+
+if TYPE_CHECKING:
+    from tandemlens.base.units import Number
+    from tandemlens.sky.lens import Mass
 
 #: M200m = 3.081e14 Msun at richness 40 and z = 0.35 (McClintock et al. 2019, abstract); scatter of ln M
 _PIVOT_MASS, _PIVOT_RICHNESS, _PIVOT_Z = 3.081e14, 40.0, 0.35
@@ -28,22 +34,24 @@ _CORE_KPC = 0.05
 _SHEAR = 0.02
 
 
-def mass_of_richness(richness, z):
+def mass_of_richness(richness: "Number", z: "Number") -> "Number":
     """Mean M200m of clusters of a richness (McClintock et al. 2019, abstract).
 
     Parameters
     ----------
-    richness, z : float
+    richness, z : float or ndarray
 
     Returns
     -------
-    float, Msun
+    float or ndarray, Msun
     """
     in_richness = (richness / _PIVOT_RICHNESS) ** RICHNESS_SLOPE
     return _PIVOT_MASS * in_richness * ((1 + z) / (1 + _PIVOT_Z)) ** _Z_SLOPE
 
 
-def draw_lens(rng, z, richness, x, y, luminosity):
+def draw_lens(
+    rng: np.random.Generator, z: float, richness: float, x: np.ndarray, y: np.ndarray, luminosity: np.ndarray
+) -> tuple[Lens, dict[str, float]]:
     """A lens of cluster mass with all its scatter.
 
     Parameters
@@ -80,7 +88,7 @@ def draw_lens(rng, z, richness, x, y, luminosity):
     return Lens(z, [halo, bcg, *members, external_shear(*shear)]), facts
 
 
-def _draw_halo(rng, z, richness):
+def _draw_halo(rng: np.random.Generator, z: float, richness: float) -> "tuple[Mass, dict[str, float]]":
     set_colossus()
     h = COSMOLOGY.h
     # the relation gives the mean of M, which lies above its median
@@ -98,7 +106,7 @@ def _draw_halo(rng, z, richness):
     return nfw_halo(z, facts["m200c"], c, q, angle, *place, area=area), facts
 
 
-def _potential_ellipticity(q, angle):
+def _potential_ellipticity(q: float, angle: float) -> tuple[float, float]:
     """The central galaxy follows the halo; a potential is rounder than its mass by a third (small ellipticities)."""
     size = (1 - q) / (1 + q) / 3
     return size * np.cos(2 * angle), size * np.sin(2 * angle)

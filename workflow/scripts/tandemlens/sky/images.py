@@ -1,8 +1,14 @@
 """Where a lens puts the images of a source, how large it makes them, and its critical lines and Einstein radius."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 from skimage.measure import find_contours
+
+if TYPE_CHECKING:
+    from tandemlens.sky.lens import Lens
+    from tandemlens.sky.planes import TwoPlanes
 
 #: Newton steps end when source positions agree to this, arcsec
 _EXACT = 1e-7
@@ -11,7 +17,9 @@ _SAME = 1e-3
 _STEPS = 30
 
 
-def point_images(lens, grid, alpha, efficiency, sources):
+def point_images(
+    lens: "Lens | TwoPlanes", grid: np.ndarray, alpha: np.ndarray, efficiency: np.ndarray, sources: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All images of point sources inside a grid.
 
     Triangles of the grid whose map onto the source plane holds the source (Schneider, Ehlers & Falco 1992, section
@@ -19,7 +27,7 @@ def point_images(lens, grid, alpha, efficiency, sources):
 
     Parameters
     ----------
-    lens : Lens
+    lens : Lens or TwoPlanes
     grid : (n,) ndarray, arcsec
         Ascending and evenly spaced, the same for x and y.
     alpha : (2, n, n) ndarray, arcsec
@@ -56,7 +64,14 @@ def point_images(lens, grid, alpha, efficiency, sources):
     return owner[order], images[order], gain[order]
 
 
-def may_be_strong(grid, alpha, slopes, efficiency, sources, least_gain):
+def may_be_strong(
+    grid: np.ndarray,
+    alpha: np.ndarray,
+    slopes: np.ndarray,
+    efficiency: np.ndarray,
+    sources: np.ndarray,
+    least_gain: float,
+) -> np.ndarray:
     """Which point sources may be multiply imaged or magnified that much: a quick look at the grid alone.
 
     Parameters
@@ -83,12 +98,12 @@ def may_be_strong(grid, alpha, slopes, efficiency, sources, least_gain):
     return out
 
 
-def magnification(lens, efficiency, places):
+def magnification(lens: "Lens | TwoPlanes", efficiency: float | np.ndarray, places: np.ndarray) -> np.ndarray:
     """Signed magnification of points, from the exact Jacobian.
 
     Parameters
     ----------
-    lens : Lens
+    lens : Lens or TwoPlanes
     efficiency : float or (k,) ndarray
         D_ls / D_s.
     places : (k, 2) ndarray, arcsec
@@ -100,7 +115,7 @@ def magnification(lens, efficiency, places):
     return 1 / np.linalg.det(lens_map(lens, efficiency, places))
 
 
-def lens_map(lens, efficiency, places):
+def lens_map(lens: "Lens | TwoPlanes", efficiency: float | np.ndarray, places: np.ndarray) -> np.ndarray:
     """Exact Jacobian of the lens map at some points.
 
     Parameters
@@ -116,7 +131,7 @@ def lens_map(lens, efficiency, places):
     return np.eye(2) - bend * lens.jacobian(places[:, 0], places[:, 1])
 
 
-def eigenvalues(alpha, step, efficiency):
+def eigenvalues(alpha: np.ndarray, step: float, efficiency: float) -> tuple[np.ndarray, np.ndarray]:
     """Tangential and radial eigenvalues ``1 - kappa -+ gamma`` of the lens map on a grid, by central differences.
 
     Parameters
@@ -138,7 +153,7 @@ def eigenvalues(alpha, step, efficiency):
     return 1 - kappa - gamma, 1 - kappa + gamma
 
 
-def einstein_radius(tangential, step):
+def einstein_radius(tangential: np.ndarray, step: float) -> float:
     """Radius of the circle with the area of the largest tangential critical curve (Zitrin et al. 2012, eq. 1).
 
     Parameters
@@ -159,7 +174,7 @@ def einstein_radius(tangential, step):
     return float(np.sqrt(np.bincount(regions.ravel())[1:].max() / np.pi) * step)
 
 
-def critical_lines(eigenvalue, grid):
+def critical_lines(eigenvalue: np.ndarray, grid: np.ndarray) -> list[np.ndarray]:
     """Lines on which an eigenvalue vanishes.
 
     Parameters
@@ -177,7 +192,9 @@ def critical_lines(eigenvalue, grid):
     return [grid[0] + step * line[:, ::-1] for line in find_contours(eigenvalue, 0.0)]
 
 
-def _triangles_around(grid, alpha, efficiency, source, reach):
+def _triangles_around(
+    grid: np.ndarray, alpha: np.ndarray, efficiency: float, source: np.ndarray, reach: float
+) -> np.ndarray:
     """Middles of the grid's triangles whose corners, on the source plane, hold the source."""
     reach = reach + 2 * (grid[1] - grid[0])
     spans = [slice(*np.searchsorted(grid, (v - reach, v + reach))) for v in source]
@@ -196,7 +213,9 @@ def _triangles_around(grid, alpha, efficiency, source, reach):
     return np.concatenate(found)
 
 
-def _newton(lens, efficiency, start, source, step):
+def _newton(
+    lens: "Lens | TwoPlanes", efficiency: np.ndarray, start: np.ndarray, source: np.ndarray, step: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Exact images from guesses, and which of them converged near where they began."""
     places, miss = start.copy(), np.full(start.shape, np.inf)
     active = np.arange(len(start))
@@ -215,9 +234,9 @@ def _newton(lens, efficiency, start, source, step):
     return places, (np.abs(miss).max(1) < 1e-4) & (np.hypot(*(places - start).T) < 6 * step)
 
 
-def _first_of_each(owner, images):
+def _first_of_each(owner: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Guesses of one source that met at one image count once."""
-    kept = []
+    kept: list[int] = []
     for k, (who, place) in enumerate(zip(owner, images, strict=True)):
         if all(owner[j] != who or np.hypot(*(images[j] - place)) > _SAME for j in reversed(kept)):
             kept.append(k)

@@ -1,5 +1,8 @@
 """Many dual pseudo-isothermal galaxies at once; lenstronomy's profile, which is the oracle, takes them one by one."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from lenstronomy.Util.param_util import ellipticity2phi_q, q2e
 
@@ -19,14 +22,14 @@ class DualIsothermals:
         Parameters of lenstronomy's profile ``PJAFFE_ELLIPSE_POTENTIAL``.
     """
 
-    def __init__(self, galaxies):
+    def __init__(self, galaxies: Sequence[dict[str, Any]]) -> None:
         rows = [[p[name] for name in ("sigma0", "Ra", "Rs", "center_x", "center_y")] for p in galaxies]
         strength, self._core, self._cut, self._x, self._y = np.array(rows, float).reshape(-1, 5).T
         self._strength = 2 * strength * self._core * self._cut / (self._cut - self._core)
         ellipses = [_ellipse(p["e1"], p["e2"]) for p in galaxies]
         self._xx, self._xy, self._yy = np.array(ellipses, float).reshape(-1, 3).T
 
-    def deflection(self, x, y):
+    def deflection(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Exact deflection.
 
         Parameters
@@ -44,7 +47,7 @@ class DualIsothermals:
             out[:, part] = np.einsum("ij,ij->i", gain, vx), np.einsum("ij,ij->i", gain, vy)
         return out
 
-    def jacobian(self, x, y):
+    def jacobian(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Exact derivatives of the deflection.
 
         Parameters
@@ -64,11 +67,13 @@ class DualIsothermals:
                 out[k, part] = np.einsum("ij,ij,ij->i", slope, first, second) + gain @ own
         return out
 
-    def _blocks(self, n):
+    def _blocks(self, n: int) -> list[slice]:
         length = max(_BLOCK // max(len(self._x), 1), 1)
         return [slice(start, start + length) for start in range(0, n, length)]
 
-    def _terms(self, x, y):
+    def _terms(
+        self, x: np.ndarray, y: np.ndarray
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
         """Deflection over distance, roots of core^2 + r^2 and cut^2 + r^2, and ``v``, all (point, galaxy)."""
         dx, dy = x[:, None] - self._x, y[:, None] - self._y
         vx, vy = self._xx * dx + self._xy * dy, self._xy * dx + self._yy * dy
@@ -78,7 +83,7 @@ class DualIsothermals:
         return gain, (core, cut), vx, vy
 
 
-def _ellipse(e1, e2):
+def _ellipse(e1: float, e2: float) -> tuple[float, float, float]:
     """Matrix xx, xy, yy whose unit ellipse is a contour of the potential."""
     angle, q = ellipticity2phi_q(e1, e2)
     e = q2e(q)

@@ -4,7 +4,9 @@ Positions are arcsec from the target, x towards west, y towards north; angles ru
 are kept for D_ls / D_s = 1, so that one field serves every source plane: ``beta = theta - D_ls/D_s * alpha(theta)``.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from lenstronomy.Cosmo.lens_cosmo import LensCosmo
@@ -30,11 +32,20 @@ class Mass:
     """One mass component: a profile of lenstronomy, its parameters, and whether it is steeper than a coarse grid."""
 
     profile: str
-    parameters: dict
+    parameters: dict[str, float]
     compact: bool
 
 
-def nfw_halo(z, mass, concentration, q=1.0, angle=0.0, x=0.0, y=0.0, area=1.0):
+def nfw_halo(
+    z: float,
+    mass: float,
+    concentration: float,
+    q: float = 1.0,
+    angle: float = 0.0,
+    x: float = 0.0,
+    y: float = 0.0,
+    area: float = 1.0,
+) -> Mass:
     """Elliptical NFW halo (Navarro, Frenk & White 1997; cored steep ellipsoids of Oguri 2021).
 
     Parameters
@@ -65,7 +76,7 @@ def nfw_halo(z, mass, concentration, q=1.0, angle=0.0, x=0.0, y=0.0, area=1.0):
     return Mass("NFW_ELLIPSE_CSE", parameters, True)
 
 
-def project_prolate(axis_ratio, inclination):
+def project_prolate(axis_ratio: float, inclination: float) -> tuple[float, float]:
     """Outline of a prolate ellipsoid of unit volume seen at an angle to its long axis.
 
     Parameters
@@ -87,7 +98,9 @@ def project_prolate(axis_ratio, inclination):
     return 1 / longer, short**2 * longer
 
 
-def dpie(z, sigma, core, cut, e=(0.0, 0.0), x=0.0, y=0.0):
+def dpie(
+    z: float, sigma: float, core: float, cut: float, e: tuple[float, float] = (0.0, 0.0), x: float = 0.0, y: float = 0.0
+) -> Mass:
     """Dual pseudo-isothermal galaxy (Eliasdottir et al. 2007).
 
     Parameters
@@ -112,7 +125,7 @@ def dpie(z, sigma, core, cut, e=(0.0, 0.0), x=0.0, y=0.0):
     return Mass(_GALAXY, {**parameters, "center_x": x, "center_y": y}, True)
 
 
-def external_shear(gamma1, gamma2):
+def external_shear(gamma1: float, gamma2: float) -> Mass:
     """Shear of the surroundings, for D_ls / D_s = 1.
 
     Parameters
@@ -135,7 +148,7 @@ class Lens:
     masses : sequence of Mass
     """
 
-    def __init__(self, z, masses):
+    def __init__(self, z: float, masses: Sequence[Mass]) -> None:
         self.z, self.masses = z, tuple(masses)
         others = [m for m in self.masses if m.profile != _GALAXY]
         self._model = LensModel([m.profile for m in others])
@@ -145,7 +158,7 @@ class Lens:
         self._parameters = [m.parameters for m in others]
         self._galaxies = DualIsothermals([m.parameters for m in self.masses if m.profile == _GALAXY])
 
-    def deflection(self, x, y):
+    def deflection(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Exact deflection for D_ls / D_s = 1.
 
         Parameters
@@ -160,9 +173,10 @@ class Lens:
         alpha = self._galaxies.deflection(x.ravel(), y.ravel())
         if self._parameters:
             alpha += self._model.alpha(x.ravel(), y.ravel(), self._parameters)
-        return tuple(np.reshape(a, x.shape) for a in alpha)
+        alpha_x, alpha_y = (np.reshape(a, x.shape) for a in alpha)
+        return alpha_x, alpha_y
 
-    def jacobian(self, x, y):
+    def jacobian(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Exact derivatives of the deflection for D_ls / D_s = 1.
 
         Parameters
@@ -185,18 +199,24 @@ class Lens:
 class _Cores(CSEProductAvgSet):
     """The ellipsoids of an NFW halo, at a few points all at once: lenstronomy takes one after the other."""
 
-    def derivatives(self, x, y, a_list, s_list, q):
+    def derivatives(
+        self, x: np.ndarray, y: np.ndarray, a_list: list[float], s_list: list[float], q: float
+    ) -> list[np.ndarray]:
         if len(x) > _FEW:
             return super().derivatives(x, y, a_list, s_list, q)
         return self._summed(self.major_axis_model.derivatives, x, y, a_list, s_list, q)
 
-    def hessian(self, x, y, a_list, s_list, q):
+    def hessian(
+        self, x: np.ndarray, y: np.ndarray, a_list: list[float], s_list: list[float], q: float
+    ) -> list[np.ndarray]:
         if len(x) > _FEW:
             return super().hessian(x, y, a_list, s_list, q)
         return self._summed(self.major_axis_model.hessian, x, y, a_list, s_list, q)
 
     @staticmethod
-    def _summed(terms, x, y, a_list, s_list, q):
+    def _summed(
+        terms: Callable[..., Any], x: np.ndarray, y: np.ndarray, a_list: list[float], s_list: list[float], q: float
+    ) -> list[np.ndarray]:
         return [part.sum(1) for part in terms(x[:, None], y[:, None], np.array(a_list), np.array(s_list), q)]
 
 
@@ -215,7 +235,7 @@ class DeflectionField:
         Of the coarse grid.
     """
 
-    def __init__(self, lens, half, step=1.0):
+    def __init__(self, lens: Lens, half: float, step: float = 1.0) -> None:
         self.lens, self.half = lens, half
         count = int(np.ceil(2 * half / step)) + 1
         # one node to spare on each side: a spline is worst at its ends
@@ -232,7 +252,7 @@ class DeflectionField:
                 self._near.append((alone, mass.parameters, self._cut(mass.parameters, alpha)))
         self._total = [RectBivariateSpline(self._nodes, self._nodes, a) for a in total]
 
-    def _cut(self, parameters, alpha):
+    def _cut(self, parameters: dict[str, float], alpha: np.ndarray) -> list[Any]:
         """Splines of one mass around it, wide enough to forget their own ends."""
         spans = []
         for centre in (parameters["center_y"], parameters["center_x"]):
@@ -242,7 +262,7 @@ class DeflectionField:
         rows, columns = self._nodes[spans[0]], self._nodes[spans[1]]
         return [RectBivariateSpline(rows, columns, a[spans[0], spans[1]]) for a in alpha]
 
-    def on_grid(self, x, y):
+    def on_grid(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Deflection at every crossing of ascending coordinates.
 
         Parameters
@@ -267,7 +287,7 @@ class DeflectionField:
                 alpha[k, rows, columns] += exact[k] - spline(y[rows], x[columns])
         return alpha
 
-    def at(self, x, y):
+    def at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Deflection at any points inside the field, which need not form a grid.
 
         Parameters
@@ -290,5 +310,5 @@ class DeflectionField:
         return alpha
 
 
-def _between(axis, centre, reach):
+def _between(axis: np.ndarray, centre: float, reach: float) -> slice:
     return slice(int(np.searchsorted(axis, centre - reach)), int(np.searchsorted(axis, centre + reach)))

@@ -1,6 +1,7 @@
 """Light on a fine grid: galaxies as they are, and galaxies as a lens shows them."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
@@ -8,6 +9,9 @@ from scipy.ndimage import map_coordinates
 from scipy.special import gamma, gammainc
 
 from tandemlens.base.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: fine pixels per pixel
 OVERSAMPLE = 2
@@ -38,7 +42,7 @@ class Picture:
     pixels: np.ndarray
     step: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape, total = np.shape(self.pixels), float(np.sum(self.pixels))
         if len(shape) != 2 or not abs(total - 1) < 1e-3 or not self.step > 0:
             raise InputError(
@@ -46,7 +50,7 @@ class Picture:
                 "give an image divided by its sum and a positive step"
             )
 
-    def rescaled(self, factor):
+    def rescaled(self, factor: float) -> "Picture":
         """The same light, larger.
 
         Parameters
@@ -95,7 +99,7 @@ class Galaxy:
     picture: Picture | None = None
 
     @property
-    def reach(self):
+    def reach(self) -> float:
         """Distance from the centre beyond which there is no light, arcsec."""
         if self.picture is None:
             return TRUNCATION * self.r_e
@@ -103,7 +107,7 @@ class Galaxy:
         return float(np.hypot(*np.add(self.picture.pixels.shape, 1))) / 2 * self.picture.step
 
 
-def surface_brightness(x, y, galaxy):
+def surface_brightness(x: np.ndarray, y: np.ndarray, galaxy: Galaxy) -> np.ndarray:
     """Surface brightness of a galaxy of unit flux, whatever its shape.
 
     Parameters
@@ -116,10 +120,10 @@ def surface_brightness(x, y, galaxy):
     -------
     ndarray, arcsec^-2
     """
-    return sersic(x, y, galaxy) if galaxy.picture is None else _pictured(x, y, galaxy)
+    return sersic(x, y, galaxy) if galaxy.picture is None else _pictured(x, y, galaxy.picture, galaxy.angle)
 
 
-def sersic(x, y, galaxy):
+def sersic(x: np.ndarray, y: np.ndarray, galaxy: Galaxy) -> np.ndarray:
     """Surface brightness of a galaxy of unit flux, truncated (Graham & Driver 2005, eqs. 1, 4).
 
     Parameters
@@ -140,10 +144,9 @@ def sersic(x, y, galaxy):
     return np.where(radius <= TRUNCATION, np.exp(-b * radius ** (1 / n)), 0.0) / total
 
 
-def _pictured(x, y, galaxy):
+def _pictured(x: np.ndarray, y: np.ndarray, picture: Picture, angle: float) -> np.ndarray:
     """Bilinear, which keeps the sum, the sign and the range of the pixels."""
-    picture = galaxy.picture
-    along, across = _own_frame(x, y, galaxy.angle)
+    along, across = _own_frame(x, y, angle)
     rows, columns = (
         (v / picture.step + (n - 1) / 2) for v, n in zip((across, along), picture.pixels.shape, strict=True)
     )
@@ -151,12 +154,12 @@ def _pictured(x, y, galaxy):
     return light / picture.step**2
 
 
-def _own_frame(x, y, angle):
+def _own_frame(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates along the major and the minor axis."""
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
-def _b(n):
+def _b(n: float) -> float:
     return 2 * n - 1 / 3 + 4 / (405 * n) + 46 / (25515 * n**2)
 
 
@@ -171,14 +174,14 @@ class Canvas:
     n_band : int
     """
 
-    def __init__(self, side, scale, n_band):
+    def __init__(self, side: int, scale: float, n_band: int) -> None:
         self.side, self.scale, self.step = side, scale, scale / OVERSAMPLE
         count = side * OVERSAMPLE
         #: west or north of the target at the middle of every fine pixel, arcsec
         self.axis = (np.arange(count) - (count - 1) / 2) * self.step
         self.planes = np.zeros((n_band, count, count), np.float32)
 
-    def add(self, galaxy):
+    def add(self, galaxy: Galaxy) -> None:
         """Add a galaxy that no lens bends.
 
         Parameters
@@ -196,7 +199,7 @@ class Canvas:
             self._integrate_cusp(stamp, rows, columns, galaxy)
         self._deposit(rows, columns, stamp, galaxy)
 
-    def add_lensed(self, galaxy, alpha, efficiency):
+    def add_lensed(self, galaxy: Galaxy, alpha: np.ndarray, efficiency: float) -> float:
         """Add a galaxy behind a lens.
 
         Parameters
@@ -229,7 +232,7 @@ class Canvas:
             plane[rows, columns] += (flux * light).astype(np.float32)
         return float(light.sum())
 
-    def image(self, transfer, shift=(0.0, 0.0)):
+    def image(self, transfer: np.ndarray, shift: "ArrayLike" = (0.0, 0.0)) -> np.ndarray:
         """The planes as seen through PSFs, on pixels.
 
         Parameters
@@ -254,7 +257,9 @@ class Canvas:
             out[k] = fine.reshape(self.side, OVERSAMPLE, self.side, OVERSAMPLE).sum((1, 3))
         return out
 
-    def _rays_near(self, galaxy, alpha, efficiency):
+    def _rays_near(
+        self, galaxy: Galaxy, alpha: np.ndarray, efficiency: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Fine pixels whose ray meets the galaxy, found on every other one and grown by one."""
         reach = galaxy.reach + 2 * self.step
         farthest = reach + efficiency * self._longest(alpha)
@@ -277,10 +282,10 @@ class Canvas:
         return x[near], y[near], rows[near], columns[near]
 
     @staticmethod
-    def _longest(alpha):
+    def _longest(alpha: np.ndarray) -> float:
         return float(np.sqrt((alpha[:, ::8, ::8] ** 2).sum(0).max())) * 1.2
 
-    def _add_star(self, galaxy):
+    def _add_star(self, galaxy: Galaxy) -> None:
         """On three by three fine pixels, with the flux, centroid and variance of a point integrated over one."""
         at = [(v - self.axis[0]) / self.step for v in (galaxy.y, galaxy.x)]
         middle = [round(v) for v in at]
@@ -291,7 +296,7 @@ class Canvas:
         rows, columns = (slice(k - 1, k + 2) for k in middle)
         self._deposit(rows, columns, np.outer(wy, wx), galaxy)
 
-    def _integrate_cusp(self, stamp, rows, columns, galaxy):
+    def _integrate_cusp(self, stamp: np.ndarray, rows: slice, columns: slice, galaxy: Galaxy) -> None:
         """Replace the fine pixels around the centre, across which a galaxy's light is curved, by means of cells."""
         spans = []
         for centre, window in ((galaxy.y, rows), (galaxy.x, columns)):
@@ -300,9 +305,9 @@ class Canvas:
         if any(s.start >= s.stop for s in spans):
             return
         inside = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(spans, (rows, columns), strict=True))
-        stamp[inside] = self._light(*spans, galaxy, _CUSP_CELLS)
+        stamp[inside] = self._light(spans[0], spans[1], galaxy, _CUSP_CELLS)
 
-    def _light(self, rows, columns, galaxy, cells):
+    def _light(self, rows: slice, columns: slice, galaxy: Galaxy, cells: int) -> np.ndarray:
         """Share of a galaxy's flux in fine pixels, the mean of so many cells each way times their area."""
         places = self._places(cells)
         y, x = (
@@ -314,24 +319,24 @@ class Canvas:
             fine = fine.reshape(len(y) // cells, cells, len(x) // cells, cells).mean((1, 3))
         return fine * self.step**2
 
-    def _cells(self, galaxy, least):
+    def _cells(self, galaxy: Galaxy, least: int) -> int:
         """Number of cells each way that miss no pixel of a picture."""
         return least if galaxy.picture is None else max(least, int(np.ceil(self.step / galaxy.picture.step)))
 
-    def _places(self, cells):
+    def _places(self, cells: int) -> np.ndarray:
         """Middles of the cells of a fine pixel, from its own, arcsec."""
         return ((np.arange(cells) + 0.5) / cells - 0.5) * self.step
 
-    def _deposit(self, rows, columns, stamp, galaxy):
+    def _deposit(self, rows: slice, columns: slice, stamp: np.ndarray, galaxy: Galaxy) -> None:
         for plane, flux in zip(self.planes, galaxy.flux, strict=True):
             plane[rows, columns] += (flux * stamp).astype(np.float32)
 
-    def _span(self, centre, reach):
+    def _span(self, centre: float, reach: float) -> slice:
         low, high = np.searchsorted(self.axis, (centre - reach, centre + reach))
         return slice(int(low), int(high))
 
 
-def transfer_functions(psf, side):
+def transfer_functions(psf: np.ndarray, side: int) -> np.ndarray:
     """Fourier transforms of fine PSFs, of the size that `Canvas.image` pads to.
 
     Parameters
@@ -351,12 +356,12 @@ def transfer_functions(psf, side):
     return rfft2(np.roll(padded, (-half, -half), (1, 2)), axes=(1, 2)).astype(np.complex64)
 
 
-def _padded_size(count):
+def _padded_size(count: int) -> int:
     """Room enough that nothing wraps around within a PSF of a quarter of the side."""
     return next_fast_len(count + count // 4, real=True)
 
 
-def _slope(alpha, rows, columns, step):
+def _slope(alpha: np.ndarray, rows: np.ndarray, columns: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives of a deflection component in x and y at some fine pixels, by central differences."""
     last = alpha.shape[0] - 1
     left, right = np.maximum(columns - 1, 0), np.minimum(columns + 1, last)

@@ -1,8 +1,13 @@
 """Two lenses, one behind the other, as one lens for the sources of one redshift."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tandemlens.base.cosmology import efficiency
+
+if TYPE_CHECKING:
+    from tandemlens.sky.lens import DeflectionField, Lens
 
 
 class TwoPlanes:
@@ -23,14 +28,14 @@ class TwoPlanes:
         If the back lens is nearer than the front one.
     """
 
-    def __init__(self, front, back, z_source):
+    def __init__(self, front: "Lens", back: "Lens", z_source: float) -> None:
         if back.z < front.z:
             raise ValueError(f"the back lens at z = {back.z} is nearer than the front lens at z = {front.z}")
         self.front, self.back = front, back
         self._between = efficiency(front.z, back.z)
         self._front, self._back = efficiency(front.z, z_source), efficiency(back.z, z_source)
 
-    def deflection(self, x, y):
+    def deflection(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Exact total deflection, ``theta - beta``.
 
         Parameters
@@ -45,7 +50,7 @@ class TwoPlanes:
         second = np.array(self.back.deflection(*self._on_back(x, y, first)))
         return tuple(self._front * first + self._back * second)
 
-    def jacobian(self, x, y):
+    def jacobian(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Exact derivatives of the total deflection.
 
         Parameters
@@ -61,7 +66,9 @@ class TwoPlanes:
         second = self.back.jacobian(*self._on_back(x, y, np.array(self.front.deflection(x, y))))
         return self._front * first + self._back * second @ (np.eye(2) - self._between * first)
 
-    def second_on_grid(self, back_field, x, y, alpha):
+    def second_on_grid(
+        self, back_field: "DeflectionField", x: np.ndarray, y: np.ndarray, alpha: np.ndarray
+    ) -> np.ndarray:
         """Deflection of the back lens where the rays of a grid, bent by the front lens, meet it.
 
         Parameters
@@ -80,7 +87,9 @@ class TwoPlanes:
         """
         return back_field.at(*self._on_back(x[None], y[:, None], alpha))
 
-    def on_grid(self, front_field, back_field, x, y):
+    def on_grid(
+        self, front_field: "DeflectionField", back_field: "DeflectionField", x: np.ndarray, y: np.ndarray
+    ) -> np.ndarray:
         """Total deflection at every crossing of ascending coordinates.
 
         Parameters
@@ -96,6 +105,6 @@ class TwoPlanes:
         alpha = front_field.on_grid(x, y)
         return self._front * alpha + self._back * self.second_on_grid(back_field, x, y, alpha)
 
-    def _on_back(self, x, y, alpha):
+    def _on_back(self, x: np.ndarray, y: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where rays through x and y, bent by the front lens, meet the back lens."""
         return x - self._between * alpha[0], y - self._between * alpha[1]

@@ -1,11 +1,16 @@
 """Galaxies of clusters, drawn from stated distributions."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import exp1
 
 from tandemlens.base.cosmology import COSMOLOGY, kpc_per_arcsec
 from tandemlens.base.galaxies import star_magnitude
 from tandemlens.sky.paint import Galaxy
+
+if TYPE_CHECKING:
+    from tandemlens.sky.spectra import Spectra
 
 #: richness counts red members above this many L*; luminosity function with faint slope -1 (Rykoff et al. 2014, eq. 8)
 _RICHNESS_LIMIT, _FAINTEST, _BRIGHTEST = 0.2, 0.02, 6.0
@@ -18,7 +23,15 @@ _BCG_LIGHT, _BCG_KPC, _ICL_SHARE, _ICL_KPC = (3.0, 8.0), (12.0, 30.0), (0.15, 0.
 _SMALLEST = 0.1
 
 
-def draw_members(rng, z, richness, reach, spectra, kind, centre=(0.0, 0.0)):
+def draw_members(
+    rng: np.random.Generator,
+    z: float,
+    richness: float,
+    reach: float,
+    spectra: "Spectra",
+    kind: str,
+    centre: tuple[float, float] = (0.0, 0.0),
+) -> tuple[list[Galaxy], np.ndarray]:
     """Members of a cluster but its central galaxy.
 
     Their number above 0.2 L* has the richness as mean, inside ``R = (richness / 100)^0.2 Mpc / h`` (Rykoff et al. 2014,
@@ -48,7 +61,9 @@ def draw_members(rng, z, richness, reach, spectra, kind, centre=(0.0, 0.0)):
     return galaxies, luminosity[inside]
 
 
-def _members(rng, z, light, places, spectra, kind):
+def _members(
+    rng: np.random.Generator, z: float, light: np.ndarray, places: np.ndarray, spectra: "Spectra", kind: str
+) -> list[Galaxy]:
     """Galaxies of given luminosities, red or not."""
     count = len(light)
     red = rng.uniform(size=count) < _RED_SHARE
@@ -60,10 +75,21 @@ def _members(rng, z, light, places, spectra, kind):
     flux = np.where(red[:, None], *templates)
     q, angle = rng.uniform(np.where(red, 0.5, 0.25), 1.0), rng.uniform(0, np.pi, count)
     rows = zip(places, np.maximum(radius, _SMALLEST), np.where(red, 4.0, 1.0), q, angle, flux, strict=True)
-    return [Galaxy(kind, float(x), float(y), z, *map(float, values), light) for (x, y), *values, light in rows]
+    return [
+        Galaxy(kind, float(x), float(y), z, float(r_e), float(n), float(ratio), float(way), light)
+        for (x, y), r_e, n, ratio, way, light in rows
+    ]
 
 
-def draw_centre(rng, z, spectra, kind, centre=(0.0, 0.0), q=0.7, angle=0.0):
+def draw_centre(
+    rng: np.random.Generator,
+    z: float,
+    spectra: "Spectra",
+    kind: str,
+    centre: tuple[float, float] = (0.0, 0.0),
+    q: float = 0.7,
+    angle: float = 0.0,
+) -> list[Galaxy]:
     """Central galaxy and intracluster light.
 
     Parameters
@@ -88,14 +114,14 @@ def draw_centre(rng, z, spectra, kind, centre=(0.0, 0.0), q=0.7, angle=0.0):
     return out
 
 
-def _schechter(rng, count):
+def _schechter(rng: np.random.Generator, count: int) -> np.ndarray:
     """Luminosities with density ~ exp(-L) / L between the limits, by inversion."""
     grid = np.geomspace(_FAINTEST, _BRIGHTEST, 400)
     share = (exp1(_FAINTEST) - exp1(grid)) / (exp1(_FAINTEST) - exp1(_BRIGHTEST))
     return np.interp(rng.uniform(size=count), share, grid)
 
 
-def _nfw_places(rng, count, z, richness):
+def _nfw_places(rng: np.random.Generator, count: int, z: float, richness: float) -> np.ndarray:
     """Projected places (count, 2) of an NFW number profile, arcsec."""
     edge, scale = (1000 / COSMOLOGY.h * s for s in ((richness / 100) ** 0.2, 0.15))
     grid = np.linspace(0, edge / scale, 400)

@@ -1,6 +1,7 @@
 """The lens of a real cutout: a halo on the target, and the mass of the galaxies that are seen on the red sequence."""
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sep
@@ -10,6 +11,11 @@ from tandemlens.base.units import njy_per_unit
 from tandemlens.features.sequence import SCATTER, TEMPLATE_ERROR
 from tandemlens.sky.halo import draw_lens
 from tandemlens.sky.scene import LEAST_MASSIVE, Scene
+
+if TYPE_CHECKING:
+    from tandemlens.base.stack import Cutout
+    from tandemlens.sky.site import Site
+    from tandemlens.sky.spectra import Spectra
 
 #: detection threshold in sigma; only galaxies far brighter than that carry mass worth a profile
 _THRESHOLD = 5.0
@@ -21,7 +27,9 @@ _CENTRE = 2.0
 _BRIGHTEST = 8.0
 
 
-def real_scene(rng, z, richness, cutout, site, spectra):
+def real_scene(
+    rng: np.random.Generator, z: float, richness: float, cutout: "Cutout", site: "Site", spectra: "Spectra"
+) -> Scene:
     """The line of sight of a real cutout.
 
     Parameters
@@ -45,7 +53,9 @@ def real_scene(rng, z, richness, cutout, site, spectra):
     return Scene(lens, [], facts, site)
 
 
-def _seen_members(z, cutout, site, spectra):
+def _seen_members(
+    z: float, cutout: "Cutout", site: "Site", spectra: "Spectra"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places (arcsec) and luminosities (L*) of galaxies on the red sequence at z."""
     usable = np.flatnonzero(cutout.usable())
     anchor = usable[np.argmin(np.abs(usable - spectra.anchor))]

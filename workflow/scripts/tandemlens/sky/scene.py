@@ -1,7 +1,9 @@
 """One simulated line of sight: a cluster, perhaps another behind it, the field, and what the lens makes of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,12 @@ from tandemlens.sky.images import (
 from tandemlens.sky.lens import DeflectionField, Lens
 from tandemlens.sky.planes import TwoPlanes
 from tandemlens.sky.population import draw_centre, draw_members
+
+if TYPE_CHECKING:
+    from tandemlens.sky.lens import Mass
+    from tandemlens.sky.paint import Canvas, Galaxy
+    from tandemlens.sky.site import Site
+    from tandemlens.sky.spectra import Spectra
 
 #: members fainter than this many L* bend light by less than a few hundredths of an arcsec
 LEAST_MASSIVE = 0.1
@@ -58,7 +66,7 @@ class Second:
     z: float
     richness: float
     offset: float
-    galaxies: list
+    galaxies: "list[Galaxy]"
     lens: Lens
     alpha: np.ndarray | None = None
     fine_alpha: np.ndarray | None = None
@@ -79,22 +87,22 @@ class Scene:
     """
 
     lens: Lens
-    galaxies: list
-    facts: dict
-    site: object
+    galaxies: "list[Galaxy]"
+    facts: dict[str, float]
+    site: "Site"
     alpha: np.ndarray = field(init=False)
     fine_alpha: np.ndarray = field(init=False)
     #: what the lens makes of `galaxies`, once somebody has looked
-    census: tuple | None = None
+    census: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bend = DeflectionField(self.lens, self.site.size / 2 + 1)
         fine = self.site.canvas().axis
         #: deflection for D_ls / D_s = 1 on the site's grid and on that of its canvases
         self.alpha = bend.on_grid(self.site.axis, self.site.axis)
         self.fine_alpha = bend.on_grid(fine, fine).astype(np.float32)
 
-    def paint(self, canvas, galaxies, second=None):
+    def paint(self, canvas: "Canvas", galaxies: "list[Galaxy]", second: Second | None = None) -> list[float]:
         """Paint galaxies in front of, in and behind the lens.
 
         Parameters
@@ -117,7 +125,7 @@ class Scene:
                 canvas.add(galaxy)
         return gains
 
-    def bending(self, z, second=None):
+    def bending(self, z: float, second: Second | None = None) -> tuple[np.ndarray, float]:
         """Deflection of what lies at a redshift.
 
         Parameters
@@ -135,10 +143,12 @@ class Scene:
         bend = efficiency(self.lens.z, z)
         if bend == 0 or second is None or z <= second.z:
             return self.fine_alpha, bend
-        self._meet(second)
-        return self.fine_alpha + np.float32(efficiency(second.z, z) / bend) * second.fine_alpha, bend
+        _, more = self._meet(second)
+        return self.fine_alpha + np.float32(efficiency(second.z, z) / bend) * more, bend
 
-    def lensed_images(self, galaxies, second=None):
+    def lensed_images(
+        self, galaxies: "Sequence[Galaxy]", second: Second | None = None
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """How the lens shows galaxies: number of images, magnification, stretch, and whether that is strong lensing.
 
         Parameters
@@ -157,14 +167,14 @@ class Scene:
         bends = np.array([efficiency(self.lens.z, g.z) for g in galaxies])
         plain = {"n_images": 1, "gain": 1.0, "stretch": 1.0, "strong": False}
         summary = pd.DataFrame(plain, index=range(len(galaxies)))
-        deep = np.array([second is not None and g.z > second.z and np.hypot(g.x, g.y) < _NEAR for g in galaxies], bool)
+        behind_both = np.inf if second is None else second.z
+        deep = np.array([g.z > behind_both and np.hypot(g.x, g.y) < _NEAR for g in galaxies], bool)
         parts = [self._images_of(self.lens, self.alpha, galaxies, np.flatnonzero((bends > 0) & ~deep), bends)]
-        if deep.any():
-            self._meet(second)
-        for k in np.flatnonzero(deep):
-            planes = TwoPlanes(self.lens, second.lens, galaxies[k].z)
-            alpha = bends[k] * self.alpha + efficiency(second.z, galaxies[k].z) * second.alpha
-            parts.append(self._images_of(planes, alpha, galaxies, np.array([k]), np.ones(len(galaxies))))
+        if second is not None:
+            for k in map(int, np.flatnonzero(deep)):
+                planes = TwoPlanes(self.lens, second.lens, galaxies[k].z)
+                alpha = bends[k] * self.alpha + efficiency(second.z, galaxies[k].z) * self._meet(second)[0]
+                parts.append(self._images_of(planes, alpha, galaxies, np.array([k]), np.ones(len(galaxies))))
         images = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
         behind = np.flatnonzero(bends > 0)
         summary.loc[behind, ["n_images", "gain", "stretch"]] = 0, 0.0, np.nan
@@ -177,7 +187,7 @@ class Scene:
         summary["strong"] = (summary["n_images"] > 1) | stretched
         return summary, images[_IMAGES]
 
-    def worth_a_look(self, galaxies):
+    def worth_a_look(self, galaxies: "Sequence[Galaxy]") -> "list[Galaxy]":
         """Galaxies behind the lens that may be strongly lensed, as far as the grid tells.
 
         Parameters
@@ -194,11 +204,11 @@ class Scene:
         return [g for g, keep in zip(galaxies, hopeful & (bends > 0), strict=True) if keep]
 
     @cached_property
-    def slopes(self):
+    def slopes(self) -> np.ndarray:
         """Derivatives of the deflection on the site's grid, (4, n, n)."""
         return np.array([d for a in self.alpha for d in np.gradient(a, self.site.scale)])
 
-    def curves(self, z):
+    def curves(self, z: float) -> tuple[float, pd.DataFrame]:
         """Einstein radius and critical lines.
 
         Parameters
@@ -214,37 +224,47 @@ class Scene:
         """
         bend, step = efficiency(self.lens.z, z if np.isfinite(z) else _Z_FAR), self.site.scale
         values = eigenvalues(self.alpha, step, bend)
-        parts = []
+        parts: list[pd.DataFrame] = []
         for kind, value in zip(("tangential", "radial"), values, strict=True):
             for line in critical_lines(value, self.site.axis):
                 parts.append(pd.DataFrame(line, columns=["x", "y"]).assign(line=len(parts), kind=kind))
         empty = pd.DataFrame({"x": [], "y": [], "line": [], "kind": []})
         return einstein_radius(values[0], step), pd.concat(parts, ignore_index=True) if parts else empty
 
-    def _meet(self, second):
-        """Find the deflection of a second cluster where the rays of the grids meet it."""
-        if second.alpha is not None:
-            return
+    def _meet(self, second: Second) -> tuple[np.ndarray, np.ndarray]:
+        """The deflection of a second cluster where the rays of the grids meet it, which is calculated once."""
+        if second.alpha is not None and second.fine_alpha is not None:
+            return second.alpha, second.fine_alpha
         axis, fine = self.site.axis, self.site.canvas().axis
         behind = DeflectionField(second.lens, self.site.size / 2 + _ROOM)
         second.alpha = TwoPlanes(self.lens, second.lens, second.z).second_on_grid(behind, axis, axis, self.alpha)
         splines = [RectBivariateSpline(axis, axis, a) for a in second.alpha]
         second.fine_alpha = np.array([s(fine, fine) for s in splines], np.float32)
+        return second.alpha, second.fine_alpha
 
-    def _images_of(self, lens, alpha, galaxies, chosen, bends):
+    def _images_of(
+        self,
+        lens: Lens | TwoPlanes,
+        alpha: np.ndarray,
+        galaxies: "Sequence[Galaxy]",
+        chosen: np.ndarray,
+        bends: np.ndarray,
+    ) -> pd.DataFrame:
         """Images of some galaxies, those of one source together and the brightest first."""
         if not len(chosen):
             return pd.DataFrame({name: pd.Series(dtype=float) for name in [*_IMAGES, "stretch"]})
         places = np.array([(galaxies[k].x, galaxies[k].y) for k in chosen])
         owner, images, gains = point_images(lens, self.site.axis, alpha, bends[chosen], places)
         owner = chosen[owner]
-        slopes = np.linalg.svd(lens_map(lens, bends[owner], images), compute_uv=False).reshape(-1, 2)
+        slopes = np.linalg.svdvals(lens_map(lens, bends[owner], images)).reshape(-1, 2)
         stretch = slopes[:, 0] / np.maximum(slopes[:, 1], 1e-6)
         columns = {"source": owner, "x": images[:, 0], "y": images[:, 1], "magnification": gains, "stretch": stretch}
         return pd.DataFrame(columns)
 
 
-def draw_scene(rng, z, richness, site, spectra, faintest):
+def draw_scene(
+    rng: np.random.Generator, z: float, richness: float, site: "Site", spectra: "Spectra", faintest: float
+) -> Scene:
     """Draw a cluster and the field around and behind it.
 
     Parameters
@@ -264,7 +284,9 @@ def draw_scene(rng, z, richness, site, spectra, faintest):
     return Scene(lens, galaxies + draw_field(rng, site.size, spectra, faintest), facts, site)
 
 
-def draw_cluster(rng, z, richness, site, spectra):
+def draw_cluster(
+    rng: np.random.Generator, z: float, richness: float, site: "Site", spectra: "Spectra"
+) -> "tuple[Lens, list[Galaxy], dict[str, float]]":
     """Draw the cluster in front.
 
     Parameters
@@ -286,7 +308,9 @@ def draw_cluster(rng, z, richness, site, spectra):
     return lens, [*draw_centre(rng, z, spectra, "bcg", q=facts["q"], angle=facts["angle"]), *members], facts
 
 
-def draw_second(rng, z, site, spectra, settings):
+def draw_second(
+    rng: np.random.Generator, z: float, site: "Site", spectra: "Spectra", settings: dict[str, Any]
+) -> Second:
     """Draw a second cluster: redshift uniform, richness by a power law, centre uniform in a circle around the first.
 
     Parameters
@@ -320,15 +344,15 @@ def draw_second(rng, z, site, spectra, settings):
     richness = (low + rng.uniform() * (high - low)) ** (1 / power)
     offset = settings["offset_kpc"] * np.sqrt(rng.uniform()) / kpc_per_arcsec(z)
     way = rng.uniform(0, 2 * np.pi)
-    centre = np.array([offset * np.cos(way), offset * np.sin(way)])
+    centre = float(offset * np.cos(way)), float(offset * np.sin(way))
     galaxies, _ = draw_members(rng, far, richness, site.size / 2 + 5, spectra, "behind", centre)
     # intracluster light of the second cluster is too faint to matter
-    galaxies.append(draw_centre(rng, far, spectra, "behind", tuple(centre))[0])
-    mass, _ = draw_lens(rng, far, richness, [], [], [])
+    galaxies.append(draw_centre(rng, far, spectra, "behind", centre)[0])
+    mass, _ = draw_lens(rng, far, richness, *np.zeros((3, 0)))
     moved = [_moved(m, centre) for m in mass.masses if m.compact]
     return Second(far, richness, float(offset), galaxies, Lens(far, moved))
 
 
-def _moved(mass, centre):
+def _moved(mass: "Mass", centre: tuple[float, float]) -> "Mass":
     places = {f"center_{a}": mass.parameters[f"center_{a}"] + c for a, c in zip("xy", centre, strict=True)}
     return replace(mass, parameters={**mass.parameters, **places})

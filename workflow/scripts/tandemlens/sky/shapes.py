@@ -1,6 +1,7 @@
 """Galaxies that look like lenses: spirals whose arms resemble arcs, rings, mergers with tidal tails."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -10,6 +11,9 @@ from scipy.spatial.transform import Rotation
 from tandemlens.base.cosmology import kpc_per_arcsec
 from tandemlens.base.galaxies import star_magnitude
 from tandemlens.sky.paint import Galaxy, Picture
+
+if TYPE_CHECKING:
+    from tandemlens.sky.spectra import Spectra
 
 #: side of a picture, pixel
 _SIDE = 257
@@ -47,7 +51,7 @@ _STARS, _NEIGHBOUR, _FARTHEST_STAR = 4000, 24, 80.0
 _BEFORE, _STEP, _GYR = 0.3, 0.002, 0.9778
 
 
-def draw_spiral(rng, z, mag, spectra, x, y):
+def draw_spiral(rng: np.random.Generator, z: float, mag: float, spectra: "Spectra", x: float, y: float) -> list[Galaxy]:
     """Spiral galaxy seen well enough from above: bulge, sometimes a bar, disc with dust lanes, arms of young stars.
 
     The arms are logarithmic spirals (Kennicutt 1981) that wander, differ in strength and break into clumps.
@@ -89,7 +93,7 @@ def draw_spiral(rng, z, mag, spectra, x, y):
     return out
 
 
-def draw_ring(rng, z, mag, spectra, x, y):
+def draw_ring(rng: np.random.Generator, z: float, mag: float, spectra: "Spectra", x: float, y: float) -> list[Galaxy]:
     """Ring galaxy: an old core in a ring of young stars, even as in Hoag's object or off-centre after a collision.
 
     Parameters
@@ -126,7 +130,7 @@ def draw_ring(rng, z, mag, spectra, x, y):
     ]
 
 
-def draw_merger(rng, z, mag, spectra, x, y):
+def draw_merger(rng: np.random.Generator, z: float, mag: float, spectra: "Spectra", x: float, y: float) -> list[Galaxy]:
     """Two galaxies that have passed each other, with the tails, bridges and shells this draws from their discs.
 
     Stars are test particles around two Hernquist halos on a bound or parabolic orbit, as in Toomre & Toomre (1972).
@@ -168,37 +172,39 @@ class _Base:
     kind: str
     z: float
     mag: float
-    spectra: object
+    spectra: "Spectra"
     x: float
     y: float
 
-    def sersic(self, template, share, r_e, n, q, angle):
+    def sersic(self, template: str, share: float, r_e: float, n: float, q: float, angle: float) -> Galaxy:
         size = r_e / kpc_per_arcsec(self.z)
         return Galaxy(self.kind, self.x, self.y, self.z, size, n, q, angle, self._flux(template, share, 0.0))
 
-    def pictured(self, template, share, picture, r_e, q, angle, young=False):
+    def pictured(
+        self, template: str, share: float, picture: Picture, r_e: float, q: float, angle: float, young: bool = False
+    ) -> Galaxy:
         flux = self._flux(template, share, self.rng.uniform(*_YOUNG) if young else 0.0)
         arcsec = 1 / kpc_per_arcsec(self.z)
         shape = r_e * arcsec, 1.0, q, angle
         return Galaxy(self.kind, self.x, self.y, self.z, *shape, flux, picture.rescaled(arcsec))
 
-    def moved(self, dx, dy):
+    def moved(self, dx: float, dy: float) -> "_Base":
         arcsec = 1 / kpc_per_arcsec(self.z)
         place = self.x + dx * arcsec, self.y + dy * arcsec
         return _Base(self.rng, self.kind, self.z, self.mag, self.spectra, *place)
 
-    def _flux(self, template, share, bluer):
+    def _flux(self, template: str, share: float, bluer: float) -> np.ndarray:
         scatter = self.rng.normal(-bluer, _SCATTER, self.spectra.n_band - 1)
         return self.spectra.flux(template, self.z, self.mag - 2.5 * np.log10(share), scatter)
 
 
-def _disc_size(rng, z, mag):
+def _disc_size(rng: np.random.Generator, z: float, mag: float) -> float:
     """Half-light radius of a disc, kpc."""
     light = 10 ** (-0.4 * (mag - star_magnitude(z)))
     return float(np.clip(_DISC_KPC * light**_DISC_SLOPE * 10 ** rng.normal(0, _DISC_SCATTER), *_DISC_LIMITS))
 
 
-def _plane(half, cosine):
+def _plane(half: float, cosine: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Radius and azimuth in the plane of a disc for the pixels of a picture of so many kpc from middle to edge."""
     step = 2 * half / _SIDE
     axis = (np.arange(_SIDE) - _SIDE // 2) * step
@@ -206,17 +212,17 @@ def _plane(half, cosine):
     return np.hypot(axis[None], across), np.arctan2(across, axis[None]), step
 
 
-def _picture(light, step):
+def _picture(light: np.ndarray, step: float) -> Picture:
     return Picture((light / light.sum()).astype(np.float32), step)
 
 
-def _projected(spin, cosine):
+def _projected(spin: float, cosine: float) -> tuple[float, float]:
     """Angle and length, as seen, of a unit vector in the plane of a disc."""
     x, y = np.cos(spin), np.sin(spin) * cosine
     return np.arctan2(y, x), np.hypot(x, y)
 
 
-def _spiral_pictures(rng, scale, cosine):
+def _spiral_pictures(rng: np.random.Generator, scale: float, cosine: float) -> tuple[Picture, Picture, float]:
     """Disc, arms, and azimuth at which an arm begins; scale length in kpc."""
     r, phi, step = _plane(5 * scale, cosine)
     start, end = rng.uniform(*_ARM_START) * scale, rng.uniform(*_ARM_END) * scale
@@ -239,7 +245,7 @@ def _spiral_pictures(rng, scale, cosine):
     return _picture(dusty, step), _picture(arms, step), spin + hand * middles[0]
 
 
-def _texture(rng, along, around, scatter):
+def _texture(rng: np.random.Generator, along: np.ndarray, around: np.ndarray, scatter: float) -> np.ndarray:
     """Log-normal clumps of mean 1, smooth in two coordinates of which the second is an angle."""
     coarse = gaussian_filter(rng.normal(size=(256, 256)), (5.0, 6.0), mode="wrap")
     fine = gaussian_filter(rng.normal(size=(256, 256)), (1.5, 2.0), mode="wrap")
@@ -248,7 +254,9 @@ def _texture(rng, along, around, scatter):
     return np.exp(value - scatter**2 / 2)
 
 
-def _encounter(rng, light, sizes):
+def _encounter(
+    rng: np.random.Generator, light: np.ndarray, sizes: list[float]
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Places on the sky (kpc) of two nuclei (2, 2) and of the stars of their discs, each (n, 2)."""
     halo = _HALO_KPC * np.sqrt(light).clip(0.4, 2)
     pull = 4 * halo * (_ROTATION * light**_TULLY_FISHER) ** 2
@@ -260,7 +268,7 @@ def _encounter(rng, light, sizes):
     return seen[:2], (seen[2 : 2 + _STARS], seen[2 + _STARS :])
 
 
-def _closest_passage(rng, pull, halo):
+def _closest_passage(rng: np.random.Generator, pull: np.ndarray, halo: np.ndarray) -> np.ndarray:
     """Places (kpc) and speeds (km/s), (2, 2, 3), of two nuclei at their pericentre."""
     gap = rng.uniform(*_PERICENTRE)
     speed = rng.uniform(*_SPEED) * np.sqrt(2 * (pull / (gap + halo)).sum())
@@ -268,7 +276,7 @@ def _closest_passage(rng, pull, halo):
     return np.stack([weight * (gap, 0, 0), weight * (0, speed, 0)])
 
 
-def _disc(rng, scale, pull, halo):
+def _disc(rng: np.random.Generator, scale: float, pull: float, halo: float) -> np.ndarray:
     """Places and speeds, (2, n, 3), of stars of an exponential disc of random spin in a Hernquist halo."""
     r = rng.gamma(2, scale, _STARS)
     r = np.where(r < 5 * scale, r, scale * rng.uniform(0.5, 3, _STARS))
@@ -280,7 +288,7 @@ def _disc(rng, scale, pull, halo):
     return np.stack([spin.apply(place), spin.apply(around + rng.normal(0, 0.08, (_STARS, 3)) * speed[:, None])])
 
 
-def _integrate(state, pull, halo, duration):
+def _integrate(state: np.ndarray, pull: np.ndarray, halo: np.ndarray, duration: float) -> np.ndarray:
     """Leapfrog of places and speeds (2, n, 3), of which the first two carry the halos, for a time in Gyr."""
     at, speed = state
     count = int(np.ceil(abs(duration) / _STEP))
@@ -292,7 +300,7 @@ def _integrate(state, pull, halo, duration):
     return np.stack([at - speed * step / 2, speed])
 
 
-def _acceleration(at, pull, halo):
+def _acceleration(at: np.ndarray, pull: np.ndarray, halo: np.ndarray) -> np.ndarray:
     out = np.zeros_like(at)
     for nucleus, k, a in zip(at[:2], pull, halo, strict=True):
         gap = nucleus - at
@@ -301,7 +309,7 @@ def _acceleration(at, pull, halo):
     return out
 
 
-def _star_picture(cloud):
+def _star_picture(cloud: np.ndarray) -> tuple[Picture, np.ndarray]:
     """Picture of stars at (n, 2) places, each spread over the distance of its neighbours, and its middle in kpc."""
     low, high = np.percentile(cloud, (0.5, 99.5), axis=0)
     middle, half = (low + high) / 2, min(0.55 * (high - low).max(), _FARTHEST_STAR)

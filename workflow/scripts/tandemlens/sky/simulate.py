@@ -1,7 +1,9 @@
 """Shards of simulated cutouts: whole skies as a survey would deliver them, or systems painted into its images."""
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,11 @@ from tandemlens.sky.scene import Scene, draw_scene
 from tandemlens.sky.site import Telescope, inject, site_of
 from tandemlens.sky.spectra import Spectra
 
+if TYPE_CHECKING:
+    from tandemlens.base.stack import Cutout, StackWriter
+    from tandemlens.sky.classes import System
+    from tandemlens.sky.paint import Galaxy
+
 log = logging.getLogger("tandemlens")
 #: what a target without them gets
 _REDSHIFTS, _RICHNESS = (0.2, 0.6), 40.0
@@ -30,7 +37,13 @@ _BEYOND_DEPTH = 1.0
 _CANVAS_STREAM = 7
 
 
-def render_shard(targets, cfg, seds, outputs, progress):
+def render_shard(
+    targets: pd.DataFrame,
+    cfg: dict[str, Any],
+    seds: dict[str, str],
+    outputs: dict[str, str],
+    progress: Callable[[int, int], None],
+) -> None:
     """Render the cutouts of a shard.
 
     Parameters
@@ -50,19 +63,28 @@ def render_shard(targets, cfg, seds, outputs, progress):
     telescope = Telescope(cfg["survey"], cfg["bands"], cfg["size_arcsec"])
     shard = _Shard(targets, cfg, seds)
 
-    def open_canvas(canvas_id, target, rng):
+    def open_canvas(canvas_id: str, target: Mapping[str, Any], rng: np.random.Generator) -> _Canvas:
         site, facts = telescope.site(rng, shard.dim(target))
         z, richness = lens_facts(target, rng)
         faintest = max(facts[f"depth_{b}"] for b in cfg["bands"]) + _BEYOND_DEPTH
         scene = draw_scene(rng, z, richness, site, shard.spectra, faintest)
         return _Canvas(scene, facts, richness)
 
-    def observe(canvas, clean, saturated, target, rng):
+    def observe(
+        canvas: _Canvas, clean: np.ndarray, saturated: np.ndarray, target: Mapping[str, Any], rng: np.random.Generator
+    ) -> "tuple[Cutout, dict[str, Any]]":
         return telescope.observe(canvas.scene.site, clean, saturated, target["ra"], target["dec"], rng)
 
     with write_stack(outputs["stack"], cfg["bands"], (telescope.side, telescope.side), telescope.psf_size) as stack:
         status = shard.run(stack, open_canvas, observe, progress)
-    facts = {"bytes": 0, "sha256": "", "files": "[]", "tries": 0, "psf_source": "survey", "n_psf_stars": 0}
+    facts: dict[str, Any] = {
+        "bytes": 0,
+        "sha256": "",
+        "files": "[]",
+        "tries": 0,
+        "psf_source": "survey",
+        "n_psf_stars": 0,
+    }
     facts |= {"psf_quality": np.nan, "noise_ratio": np.nan}
     rows = [
         {"target_id": row.target_id, "band": band, "status": row.status, "reason": row.reason, **facts}
@@ -73,7 +95,16 @@ def render_shard(targets, cfg, seds, outputs, progress):
     shard.write(outputs, pd.DataFrame(rows), release_name(cfg["survey"]["release"], "simulated"))
 
 
-def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progress, dust_path=None):
+def inject_shard(
+    targets: pd.DataFrame,
+    canvases_path: str,
+    fetched_path: str,
+    cfg: dict[str, Any],
+    seds: dict[str, str],
+    outputs: dict[str, str],
+    progress: Callable[[int, int], None],
+    dust_path: str | None = None,
+) -> None:
     """Paint systems into the fetched cutouts of a shard.
 
     Parameters
@@ -90,7 +121,7 @@ def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progr
     with read_stack(canvases_path) as canvases:
         index = {t: k for k, t in enumerate(canvases.target_ids)}
 
-        def open_canvas(canvas_id, target, rng):
+        def open_canvas(canvas_id: str, target: Mapping[str, Any], rng: np.random.Generator) -> _Canvas:
             if canvas_id not in index:
                 raise DataError("fetch_failed", f"canvas {canvas_id} was not fetched; fetch.parquet says why")
             cutout = canvases[index[canvas_id]]
@@ -100,7 +131,14 @@ def inject_shard(targets, canvases_path, fetched_path, cfg, seds, outputs, progr
             scene = real_scene(rng, z, richness, cutout, site, shard.spectra)
             return _Canvas(scene, {}, richness, cutout)
 
-        def observe(canvas, clean, saturated, target, rng):
+        def observe(
+            canvas: _Canvas,
+            clean: np.ndarray,
+            saturated: np.ndarray,
+            target: Mapping[str, Any],
+            rng: np.random.Generator,
+        ) -> "tuple[Cutout, dict[str, Any]]":
+            assert canvas.cutout is not None  # as opened above
             return inject(canvas.scene.site, canvas.cutout, clean, saturated, rng), {}
 
         with write_stack(outputs["stack"], cfg["bands"], canvases.shape, canvases.psf_size) as stack:
@@ -117,11 +155,11 @@ class _Canvas:
     """A line of sight before a system is painted on it."""
 
     scene: Scene
-    facts: dict
+    facts: dict[str, Any]
     richness: float
-    cutout: object = None
+    cutout: "Cutout | None" = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         site, lens = self.scene.site, self.scene.lens
         #: galaxies that no lens bends look the same in every system
         self.front = [not g.z > lens.z for g in self.scene.galaxies]
@@ -136,7 +174,7 @@ class _Canvas:
 class _Shard:
     """The systems of a shard, and the tables of what was drawn for them."""
 
-    def __init__(self, targets, cfg, seds):
+    def __init__(self, targets: pd.DataFrame, cfg: dict[str, Any], seds: dict[str, str]) -> None:
         self.cfg = cfg
         # twins follow each other, so that only one canvas is held at a time
         self._targets = targets.sort_values(["canvas", "target_id"]).set_index("target_id", drop=False)
@@ -149,18 +187,26 @@ class _Shard:
         names = [name for name in CLASSES if name in simulate]
         self._names, shares = names, np.array([simulate[n]["share"] for n in names], float)
         self._shares = shares / shares.sum()
-        self._rows, self._tables, self._coverage = {}, {"truth": [], "images": [], "curves": []}, {}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._tables: dict[str, list[pd.DataFrame]] = {"truth": [], "images": [], "curves": []}
+        self._coverage: dict[str, np.ndarray] = {}
 
-    def dim(self, target, service=np.nan):
+    def dim(self, target: Mapping[str, Any], service: float = np.nan) -> np.ndarray:
         """What the dust leaves of painted light, by the E(B-V) that its measurement will be corrected for."""
         ebv, _ = reddening(target["ra"], target["dec"], target["ebv"], self.cfg["ebv_map"], service)
         return transmission(ebv, self.cfg["extinction"])
 
-    def run(self, stack, open_canvas, observe, progress):
+    def run(
+        self,
+        stack: "StackWriter",
+        open_canvas: Callable[[str, Mapping[str, Any], np.random.Generator], "_Canvas"],
+        observe: "Callable[..., tuple[Cutout, dict[str, Any]]]",
+        progress: Callable[[int, int], None],
+    ) -> pd.DataFrame:
         """Paint every system; a canvas or system that cannot be becomes a row."""
-        held = {}
+        held: dict[str, _Canvas] = {}
 
-        def work(index, target_id):
+        def work(index: int, target_id: str) -> None:
             target, seed = self._targets.loc[target_id], self.cfg["seed"]
             canvas_id = target["canvas"]
             if canvas_id not in held:
@@ -177,15 +223,15 @@ class _Shard:
 
         return run_targets(list(self._targets["target_id"]), work, progress)
 
-    def facts(self, target_id, name):
+    def facts(self, target_id: str, name: str) -> float:
         """A fact of the site of a system; NaN where it was not drawn."""
         return self._rows.get(target_id, {}).get(name, np.nan)
 
-    def coverage(self, target_id, band):
+    def coverage(self, target_id: str, band: int) -> float:
         """Fraction of valid pixels of a band."""
         return float(self._coverage[target_id][band]) if target_id in self._coverage else 0.0
 
-    def write(self, outputs, fetched, release):
+    def write(self, outputs: dict[str, str], fetched: pd.DataFrame, release: str) -> None:
         """Write the tables of the shard."""
         fetched = fetched.assign(release=release)
         write_table(outputs["table"], fetched.reindex(columns=[c.name for c in fetch.COLUMNS]), fetch.COLUMNS)
@@ -199,7 +245,7 @@ class _Shard:
         write_table(outputs["systems"], frame, columns)
 
     @staticmethod
-    def _expose(canvas, system):
+    def _expose(canvas: "_Canvas", system: "System") -> tuple[np.ndarray, np.ndarray, list[float]]:
         scene, drawing = canvas.scene, canvas.scene.site.canvas()
         drawing.planes[:] = canvas.plain.planes
         bent = [g for g, f in zip(scene.galaxies, canvas.front, strict=True) if not f]
@@ -213,7 +259,15 @@ class _Shard:
             clean = clean + added
         return clean, flags, gains
 
-    def _note(self, target_id, wanted, canvas, system, gains, facts):
+    def _note(
+        self,
+        target_id: str,
+        wanted: str,
+        canvas: "_Canvas",
+        system: "System",
+        gains: list[float],
+        facts: dict[str, Any],
+    ) -> None:
         scene, second = canvas.scene, system.second
         z = second.z if second else next((g.z for g in system.galaxies if g.kind == "source"), np.nan)
         radius, lines = scene.curves(z)
@@ -240,12 +294,12 @@ class _Shard:
             self._tables[name].append(table.assign(**places))
 
     @staticmethod
-    def _ideal(canvas, system, galaxies):
+    def _ideal(canvas: "_Canvas", system: "System", galaxies: "list[Galaxy]") -> dict[str, Any]:
         """What the ideal observer sees of the lensed light behind: S/N of all, of the brightest, and its blending."""
         scene, snr = canvas.scene, system.census["snr"].to_numpy(float)
         kinds = np.array([g.kind for g in galaxies])
         wanted = np.flatnonzero(np.isfinite(snr) & ((kinds == "behind") if system.second else (kinds != "behind")))
-        facts = {"n_strong": len(wanted), "n_seen": int((snr[wanted] > LEAST_SNR).sum())}
+        facts: dict[str, Any] = {"n_strong": len(wanted), "n_seen": int((snr[wanted] > LEAST_SNR).sum())}
         facts |= {"snr_arcs": 0.0, "snr_brightest": 0.0, "mag_brightest": np.nan, "blended": np.nan}
         if not len(wanted):
             return facts
@@ -264,7 +318,7 @@ class _Shard:
         return facts
 
 
-def lens_facts(target, rng):
+def lens_facts(target: Mapping[str, Any], rng: np.random.Generator) -> tuple[float, float]:
     """Redshift and richness of a lens, drawn or 40 where the target has none.
 
     Parameters

@@ -1,6 +1,7 @@
 """The pixels a system is painted on: grid, point-spread functions, noise and defects of one cutout."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -13,6 +14,11 @@ from tandemlens.base.units import njy_per_unit
 from tandemlens.base.wcs import tangent_wcs
 from tandemlens.sky.paint import OVERSAMPLE, Canvas, transfer_functions
 from tandemlens.survey.psf import moffat
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from tandemlens.sky.paint import Galaxy
 
 #: side of a PSF: at least this many pixels, and this many FWHM of the widest band
 _LEAST_PIXELS, _PSF_FWHM = 41, 7.0
@@ -48,7 +54,7 @@ class Site:
         Share of the light that the dust of the Galaxy lets through; all of it where nothing is known.
     """
 
-    names: tuple
+    names: tuple[str, ...]
     side: int
     scale: float
     fine_psf: np.ndarray
@@ -57,14 +63,14 @@ class Site:
     sky: np.ndarray
     dim: np.ndarray | None = None
 
-    def __post_init__(self):
-        self.dim = np.ones(len(self.names)) if self.dim is None else np.asarray(self.dim, float)
+    def __post_init__(self) -> None:
+        self._dim = np.ones(len(self.names)) if self.dim is None else np.asarray(self.dim, float)
         self.size = self.side * self.scale
         #: grid on which images are looked for, arcsec
         self.axis = (np.arange(self.side) - (self.side - 1) / 2) * self.scale
         self._transfer = transfer_functions(self.fine_psf, self.side)
 
-    def canvas(self):
+    def canvas(self) -> Canvas:
         """An empty canvas of this cutout.
 
         Returns
@@ -73,7 +79,7 @@ class Site:
         """
         return Canvas(self.side, self.scale, len(self.names))
 
-    def expose(self, canvas):
+    def expose(self, canvas: Canvas) -> np.ndarray:
         """What the painted light adds to every band's pixels, without noise.
 
         Parameters
@@ -84,9 +90,11 @@ class Site:
         -------
         (band, y, x) float32 ndarray, nJy
         """
-        return np.maximum(canvas.image(self._transfer, self.shift), 0) * self.dim[:, None, None].astype(np.float32)
+        return np.maximum(canvas.image(self._transfer, self.shift), 0) * self._dim[:, None, None].astype(np.float32)
 
-    def lensed_light(self, galaxy, alpha, efficiency):
+    def lensed_light(
+        self, galaxy: "Galaxy", alpha: np.ndarray, efficiency: float
+    ) -> tuple[np.ndarray, tuple[slice, slice]]:
         """A lensed galaxy alone, on the window that holds its light.
 
         Parameters
@@ -112,10 +120,10 @@ class Site:
         fine = plane[rows, columns]
         shape = fine.shape[0] // OVERSAMPLE, OVERSAMPLE, fine.shape[1] // OVERSAMPLE, OVERSAMPLE
         light = np.array([fftconvolve(fine, psf, mode="same").reshape(shape).sum((1, 3)) for psf in self.fine_psf])
-        window = tuple(slice(s.start // OVERSAMPLE, s.stop // OVERSAMPLE) for s in (rows, columns))
-        return light * (galaxy.flux * self.dim)[:, None, None], window
+        rows, columns = (slice(s.start // OVERSAMPLE, s.stop // OVERSAMPLE) for s in (rows, columns))
+        return light * (galaxy.flux * self._dim)[:, None, None], (rows, columns)
 
-    def ideal_snr(self, light):
+    def ideal_snr(self, light: np.ndarray) -> float:
         """Matched-filter S/N of known light over all bands, against the noise of the sky alone.
 
         Parameters
@@ -140,7 +148,7 @@ class Telescope:
     size_arcsec : float
     """
 
-    def __init__(self, survey, bands, size_arcsec):
+    def __init__(self, survey: dict[str, Any], bands: list[str], size_arcsec: float) -> None:
         self.names, self.scale = tuple(bands), survey["pixel_scale"]
         self.side = round(size_arcsec / self.scale)
         self._survey, self._facts = survey["mock"], [survey["bands"][band]["mock"] for band in bands]
@@ -148,7 +156,7 @@ class Telescope:
         #: side of the PSFs, odd, pixel
         self.psf_size = int(max(_LEAST_PIXELS, _PSF_FWHM * widest)) // 2 * 2 + 1
 
-    def site(self, rng, dim=None):
+    def site(self, rng: np.random.Generator, dim: np.ndarray | None = None) -> tuple[Site, dict[str, float]]:
         """Seeing, depth and dither of one field.
 
         Parameters
@@ -178,7 +186,9 @@ class Telescope:
         facts |= {f"depth_{b}": d for b, d in zip(self.names, depth, strict=True)}
         return Site(self.names, self.side, self.scale, fine, shift, sigma, sky, dim), facts
 
-    def observe(self, site, clean, saturated, ra, dec, rng):
+    def observe(
+        self, site: Site, clean: np.ndarray, saturated: np.ndarray, ra: float, dec: float, rng: np.random.Generator
+    ) -> tuple[Cutout, dict[str, Any]]:
         """Cutout of noiseless light: zero points, noise, saturation, masks and missing bands.
 
         The variance is that of white noise with the same power on large scales, as the maps of surveys are.
@@ -209,10 +219,12 @@ class Telescope:
         cutout = Cutout(self.names, flux.astype(np.float32), variance.astype(np.float32), mask, psf, wcs)
         return sanitize(cutout), {f"zero_point_{b}": e for b, e in zip(self.names, error, strict=True)}
 
-    def _every(self, fact):
+    def _every(self, fact: str) -> np.ndarray:
         return np.array([f[fact] for f in self._facts], float)
 
-    def _defects(self, clean, saturated, psf, rng):
+    def _defects(
+        self, clean: np.ndarray, saturated: np.ndarray, psf: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         limit = njy_per_unit(self._every("saturation")) * psf.max((1, 2))
         mask = np.where(saturated | (clean > limit[:, None, None]), SATURATED, np.uint16(0))
         if rng.uniform() < self._survey["masked"]:
@@ -223,7 +235,9 @@ class Telescope:
         return mask
 
 
-def site_of(cutout, ra, dec, survey, where, dim=None):
+def site_of(
+    cutout: Cutout, ra: float, dec: float, survey: dict[str, Any], where: str, dim: np.ndarray | None = None
+) -> Site:
     """The site of a real cutout.
 
     Parameters
@@ -252,7 +266,7 @@ def site_of(cutout, ra, dec, survey, where, dim=None):
     n_band, k = cutout.psf.shape[:2]
     fine, shift, scales = np.zeros((n_band, 2 * k + 1, 2 * k + 1)), np.zeros((n_band, 2)), []
     sigma = np.full(n_band, np.inf)
-    for band in np.flatnonzero(usable):
+    for band in map(int, np.flatnonzero(usable)):
         scale, place = _north_up(cutout.astropy_wcs(band), ra, dec, side, f"{where}, band {cutout.bands[band]}")
         fine[band], shift[band] = _fine_psf(cutout.psf[band]), place - (side - 1) / 2
         sigma[band] = np.sqrt(np.median(cutout.variance[band][cutout.mask[band] == 0]))
@@ -266,7 +280,7 @@ def site_of(cutout, ra, dec, survey, where, dim=None):
     return Site(tuple(cutout.bands), side, scale, fine, shift, sigma, njy_per_unit(bright) * scale**2, dim)
 
 
-def inject(site, cutout, clean, saturated, rng):
+def inject(site: Site, cutout: Cutout, clean: np.ndarray, saturated: np.ndarray, rng: np.random.Generator) -> Cutout:
     """A real cutout with light added, and the noise of that light.
 
     Parameters
@@ -290,13 +304,13 @@ def inject(site, cutout, clean, saturated, rng):
     return sanitize(replace(cutout, **pixels))
 
 
-def _smooth_noise(rng, shape, correlation):
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], correlation: float) -> np.ndarray:
     """Noise of unit power on large scales; smoothing makes single pixels scatter less."""
     noise = rng.normal(size=shape)
     return gaussian_filter(noise, correlation) if correlation else noise
 
 
-def _pixel_psf(fine):
+def _pixel_psf(fine: np.ndarray) -> np.ndarray:
     """The PSF averaged over a pixel, two fine pixels wide, by Simpson's rule."""
     box = np.array([1.0, 4.0, 1.0]) / 6
     mean = fftconvolve(fine, np.outer(box, box), mode="same")
@@ -305,7 +319,7 @@ def _pixel_psf(fine):
     return psf / psf.sum()
 
 
-def _fine_psf(psf):
+def _fine_psf(psf: np.ndarray) -> np.ndarray:
     """The fine PSF that gives a pixel's back when fine pixels are summed: band-limited, the pixel taken out."""
     k = len(psf)
     size = 2 * k
@@ -320,7 +334,7 @@ def _fine_psf(psf):
     return out / out.sum()
 
 
-def _north_up(wcs, ra, dec, side, where):
+def _north_up(wcs: "WCS", ra: float, dec: float, side: int, where: str) -> tuple[float, np.ndarray]:
     """Pixel scale (arcsec) and place (x, y) of the target; refused unless west is +x and north +y."""
     cos, step = np.cos(np.radians(dec)), 1 / 3600
     places = np.array(wcs.all_world2pix([ra, ra - step / cos, ra], [dec, dec, dec + step], 0)).T
@@ -335,7 +349,7 @@ def _north_up(wcs, ra, dec, side, where):
     return scale, places[0]
 
 
-def _even_span(lit, margin, count):
+def _even_span(lit: np.ndarray, margin: int, count: int) -> slice:
     """Fine pixels around the lit ones, beginning and ending between pixels."""
     first, last = np.flatnonzero(lit)[[0, -1]]
     low = max(first - margin, 0) // OVERSAMPLE * OVERSAMPLE

@@ -1,10 +1,15 @@
 """Fluxes of galaxies and stars in the bands of a survey."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tandemlens.base.units import njy_per_unit
 from tandemlens.features.sequence import Bands, check_templates, read_sed, template_magnitudes
 from tandemlens.sky.stars import LOCUS, locus_magnitudes
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: simulated sources are never farther than this
 Z_MAX = 3.0
@@ -29,7 +34,7 @@ class Spectra:
         If a band leaves a spectrum between redshift 0 and 3.
     """
 
-    def __init__(self, paths, bands):
+    def __init__(self, paths: dict[str, str], bands: Bands) -> None:
         check_templates(paths.values(), bands, Z_MAX)
         self.n_band = len(bands.names)
         self.anchor = int(np.argmin(np.abs(np.array(bands.wavelength) - _REFERENCE.wavelength[0])))
@@ -41,7 +46,7 @@ class Spectra:
             )
         self._locus = locus_magnitudes(bands)
 
-    def flux(self, name, z, mag, scatter):
+    def flux(self, name: str, z: "ArrayLike", mag: "ArrayLike", scatter: np.ndarray) -> np.ndarray:
         """Flux of galaxies.
 
         Parameters
@@ -60,7 +65,7 @@ class Spectra:
         """
         return self._flux(_Z_GRID, self._offset[name], z, mag, scatter)
 
-    def star_flux(self, colour, mag, scatter):
+    def star_flux(self, colour: "ArrayLike", mag: np.ndarray, scatter: np.ndarray) -> np.ndarray:
         """Flux of stars on the stellar locus.
 
         Parameters
@@ -76,8 +81,15 @@ class Spectra:
         """
         return self._flux(LOCUS[:, 0], self._locus, colour, mag, scatter)
 
-    def _flux(self, grid, offset, place, mag, scatter):
-        base = np.stack([np.interp(place, grid, column) for column in offset.T], axis=-1)
+    def _flux(
+        self,
+        grid: np.ndarray,
+        offset: np.ndarray,
+        place: "ArrayLike",
+        mag: "ArrayLike",
+        scatter: np.ndarray,
+    ) -> np.ndarray:
+        base = np.stack([np.interp(np.asarray(place), grid, column) for column in offset.T], axis=-1)
         moved = -np.cumsum(np.concatenate([np.zeros((*np.shape(scatter)[:-1], 1)), scatter], axis=-1), axis=-1)
         # the reference stays what it is: scatter moves the bands away from the one closest to it
         moved -= moved[..., [self.anchor]]

@@ -1,11 +1,15 @@
 """Stars of the field at high galactic latitude: counts, and colours along the stellar locus."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tandemlens.features.sequence import Bands
 from tandemlens.sky.paint import Galaxy
+
+if TYPE_CHECKING:
+    from tandemlens.sky.spectra import Spectra
 
 #: columns g-i, u-g, g-r, r-i, i-z (AB), z-J, J-H, H-Ks (J, H, Ks in Vega) of the median stellar locus
 #: (Covey et al. 2007, AJ 134, 2398, table 1, every tenth to fifteenth row)
@@ -55,7 +59,7 @@ COUNTS = np.array(
 _M_SHARE, _M_COLOUR, _F_COLOUR, _SCATTER = (0.25, 0.65), (2.3, 0.45), (0.65, 0.2), 0.03
 
 
-def locus_magnitudes(bands):
+def locus_magnitudes(bands: Bands) -> np.ndarray:
     """Magnitudes of stars of the locus, relative to i of SDSS.
 
     Parameters
@@ -71,7 +75,7 @@ def locus_magnitudes(bands):
 
 
 @cache
-def _spectra():
+def _spectra() -> np.ndarray:
     """AB magnitudes at the wavelengths of the locus, whose spectra have the colours of the locus in its own filters."""
     vega = np.column_stack([np.cumsum(LOCUS[:, :0:-1], axis=1)[:, ::-1], np.zeros(len(LOCUS))])
     wanted = vega + _VEGA
@@ -82,7 +86,7 @@ def _spectra():
     return spectra
 
 
-def _seen(spectra, bands):
+def _seen(spectra: np.ndarray, bands: Bands) -> np.ndarray:
     out = np.empty((len(spectra), len(bands.names)))
     for j, (seen, response) in enumerate(bands.curves()):
         shape = np.array([np.interp(np.log(seen), np.log(_WAVELENGTHS), row) for row in spectra])
@@ -92,7 +96,7 @@ def _seen(spectra, bands):
     return out
 
 
-def draw_stars(rng, size, spectra, magnitudes):
+def draw_stars(rng: np.random.Generator, size: float, spectra: "Spectra", magnitudes: np.ndarray) -> list[Galaxy]:
     """Stars of a square around the target.
 
     Parameters
