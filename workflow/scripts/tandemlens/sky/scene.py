@@ -20,6 +20,7 @@ from tandemlens.sky.images import (
     point_images,
 )
 from tandemlens.sky.lens import DeflectionField, Lens
+from tandemlens.sky.paint import SummedDeflection
 from tandemlens.sky.planes import TwoPlanes
 from tandemlens.sky.population import draw_centre, draw_members
 
@@ -127,7 +128,7 @@ class Scene:
 
         Returns
         -------
-        alpha : (2, n, n) float32 ndarray, arcsec
+        alpha : (2, n, n) float32 ndarray or SummedDeflection, arcsec
             On the grid of the site's canvases, for D_ls / D_s = 1.
         efficiency : float
             D_ls / D_s; 0 in front of the lens.
@@ -136,7 +137,7 @@ class Scene:
         if bend == 0 or second is None or z <= second.z:
             return self.fine_alpha, bend
         self._meet(second)
-        return self.fine_alpha + np.float32(efficiency(second.z, z) / bend) * second.fine_alpha, bend
+        return SummedDeflection(self.fine_alpha, second.fine_alpha, efficiency(second.z, z) / bend), bend
 
     def lensed_images(self, galaxies, second=None):
         """How the lens shows galaxies: number of images, magnification, stretch, and whether that is strong lensing.
@@ -171,7 +172,7 @@ class Scene:
         bright = images[np.abs(images["magnification"]) > _LEAST_IMAGE]
         seen = bright.groupby("source")
         summary.loc[list(seen.groups), "n_images"] = seen.size()
-        summary.loc[list(seen.groups), "gain"] = seen["magnification"].agg(lambda m: np.abs(m).sum())
+        summary.loc[list(seen.groups), "gain"] = bright["magnification"].abs().groupby(bright["source"]).sum()
         summary.loc[list(seen.groups), "stretch"] = seen["stretch"].first()
         stretched = (summary["gain"] > _LEAST_GAIN) & (summary["stretch"] >= _LEAST_STRETCH)
         summary["strong"] = (summary["n_images"] > 1) | stretched
@@ -214,12 +215,14 @@ class Scene:
         """
         bend, step = efficiency(self.lens.z, z if np.isfinite(z) else _Z_FAR), self.site.scale
         values = eigenvalues(self.alpha, step, bend)
-        parts = []
-        for kind, value in zip(("tangential", "radial"), values, strict=True):
-            for line in critical_lines(value, self.site.axis):
-                parts.append(pd.DataFrame(line, columns=["x", "y"]).assign(line=len(parts), kind=kind))
-        empty = pd.DataFrame({"x": [], "y": [], "line": [], "kind": []})
-        return einstein_radius(values[0], step), pd.concat(parts, ignore_index=True) if parts else empty
+        found = [critical_lines(value, self.site.axis) for value in values]
+        lines = [line for of_kind in found for line in of_kind]
+        kinds = np.repeat(["tangential", "radial"], [len(of_kind) for of_kind in found])
+        length = [len(line) for line in lines]
+        x, y = np.concatenate([np.zeros((0, 2)), *lines]).T
+        number = np.repeat(np.arange(len(lines)), length)
+        table = pd.DataFrame({"x": x, "y": y, "line": number, "kind": np.repeat(kinds, length)})
+        return einstein_radius(values[0], step), table
 
     def _meet(self, second):
         """Find the deflection of a second cluster where the rays of the grids meet it."""
