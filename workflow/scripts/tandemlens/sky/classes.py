@@ -4,7 +4,7 @@ A system is drawn again only until it is of the class that was asked for; nothin
 told by rule from all that lies on the canvas, the field included, whatever was asked for.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,8 @@ class System:
         One row per galaxy of scene and system, as from `Scene.lensed_images`, with snr of the strongly lensed ones.
     images : pandas.DataFrame
         Of the strongly lensed ones; `source` counts rows of `census`.
+    lights : dict
+        Row of `census` -> light of a strongly lensed one, and the window that holds it (`Site.lensed_light`).
     """
 
     galaxies: list
@@ -54,6 +56,7 @@ class System:
     tries: int = 1
     census: pd.DataFrame | None = None
     images: pd.DataFrame | None = None
+    lights: dict = field(default_factory=dict)
 
 
 class Painter:
@@ -182,35 +185,50 @@ def classed(scene, system):
     System
     """
     galaxies = [*scene.galaxies, *system.galaxies]
-    census, images = _census(scene, system)
+    census, images, lights = _census(scene, system)
     seen = (census["snr"] > LEAST_SNR).to_numpy()
     behind = np.array([g.kind == "behind" for g in galaxies], bool)
     members, others = int((seen & behind).sum()), int((seen & ~behind).sum())
     why = f"strongly lensed above S/N {LEAST_SNR:g}: {members} members of a second cluster, {others} others"
-    return replace(system, found=_rule(system, members, others), why=why, census=census, images=images)
+    return replace(system, found=_rule(system, members, others), why=why, census=census, images=images, lights=lights)
 
 
 def _census(scene, system):
-    """What the lens makes of all galaxies, with the S/N of the strongly lensed ones, and the images of those."""
-    # without a second mass the galaxies of the scene look the same under every system, and are looked at once
-    if system.second is None:
-        if scene.census is None:
-            scene.census = _with_snr(scene, scene.galaxies)
-        parts = [scene.census, _with_snr(scene, system.galaxies)]
-    else:
-        parts = [_with_snr(scene, [*scene.galaxies, *system.galaxies], system.second)]
-    starts = np.cumsum([0, *(len(census) for census, _ in parts)])
-    images = [part.assign(source=part["source"] + k) for (_, part), k in zip(parts, starts, strict=False)]
+    """What the lens makes of all galaxies, with the S/N and light of the strongly lensed ones, and their images."""
+    first, own = _of_the_scene(scene, system.second), _with_snr(scene, system.galaxies, system.second)
+    start = len(scene.galaxies)
+    lights = first[2] | {start + k: light for k, light in own[2].items()}
+    images = [first[1], own[1].assign(source=own[1]["source"] + start)]
     images = pd.concat([part for part in images if len(part)] or images[:1], ignore_index=True)
-    return pd.concat([census for census, _ in parts], ignore_index=True), images
+    return pd.concat([first[0], own[0]], ignore_index=True), images, lights
+
+
+def _of_the_scene(scene, second):
+    """The census of the galaxies of a scene: looked at once, but for those that a second mass may image anew."""
+    if scene.census is None:
+        scene.census = _with_snr(scene, scene.galaxies)
+    if second is None:
+        return scene.census
+    galaxies, (census, images, lights) = scene.galaxies, scene.census
+    moved = [k for k, g in enumerate(galaxies) if second.may_image(g)]
+    again, more, seen = _with_snr(scene, [galaxies[k] for k in moved], second)
+    census = pd.concat([census.drop(index=moved), again.set_axis(moved)]).sort_index()
+    more = more.assign(source=np.array(moved, int)[more["source"]])
+    images = pd.concat([part for part in (images[~images["source"].isin(moved)], more) if len(part)] or [images[:0]])
+    lights = {k: v for k, v in lights.items() if k not in moved} | {moved[k]: v for k, v in seen.items()}
+    # farther out it shifts what lies behind it
+    for k in lights:
+        if galaxies[k].z > second.z and k not in moved:
+            lights[k] = _light(scene, galaxies[k], second)
+            census.loc[k, "snr"] = scene.site.ideal_snr(lights[k][0])
+    return census, images, lights
 
 
 def _with_snr(scene, galaxies, second=None):
     census, images = scene.lensed_images(galaxies, second)
-    strong = np.flatnonzero(census["strong"])
-    census["snr"] = np.nan
-    census.loc[strong, "snr"] = [_snr(scene, galaxies[k], second) for k in strong]
-    return census, images[images["source"].isin(strong)]
+    lights = {k: _light(scene, galaxies[k], second) for k in np.flatnonzero(census["strong"])}
+    census["snr"] = pd.Series({k: scene.site.ideal_snr(light) for k, (light, _) in lights.items()}, dtype=float)
+    return census, images[images["source"].isin(lights)], lights
 
 
 def _rule(system, members, others):
@@ -225,7 +243,10 @@ def _rule(system, members, others):
     return "single_arc" if others else "members"
 
 
-def _snr(scene, galaxy, second=None):
+def _light(scene, galaxy, second=None):
+    return scene.site.lensed_light(galaxy, *scene.bending(galaxy.z, second))
+
+
+def _snr(scene, galaxy):
     """Ideal S/N of a lensed galaxy."""
-    light, _ = scene.site.lensed_light(galaxy, *scene.bending(galaxy.z, second))
-    return scene.site.ideal_snr(light)
+    return scene.site.ideal_snr(_light(scene, galaxy)[0])

@@ -64,6 +64,10 @@ class Second:
     alpha: np.ndarray | None = None
     fine_alpha: np.ndarray | None = None
 
+    def may_image(self, galaxy):
+        """Whether its mass may add images to a galaxy, beyond shifting those of the lens."""
+        return galaxy.z > self.z and np.hypot(galaxy.x, galaxy.y) < _NEAR
+
 
 @dataclass
 class Scene:
@@ -158,7 +162,7 @@ class Scene:
         bends = np.array([efficiency(self.lens.z, g.z) for g in galaxies])
         plain = {"n_images": 1, "gain": 1.0, "stretch": 1.0, "strong": False}
         summary = pd.DataFrame(plain, index=range(len(galaxies)))
-        deep = np.array([second is not None and g.z > second.z and np.hypot(g.x, g.y) < _NEAR for g in galaxies], bool)
+        deep = np.array([second is not None and second.may_image(g) for g in galaxies], bool)
         parts = [self._images_of(self.lens, self.alpha, galaxies, np.flatnonzero((bends > 0) & ~deep), bends)]
         if deep.any():
             self._meet(second)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
@@ -111,7 +112,11 @@ class Site:
         rows, columns = (_even_span(lit.any(k), margin, count) for k in (1, 0))
         fine = plane[rows, columns]
         shape = fine.shape[0] // OVERSAMPLE, OVERSAMPLE, fine.shape[1] // OVERSAMPLE, OVERSAMPLE
-        light = np.array([fftconvolve(fine, psf, mode="same").reshape(shape).sum((1, 3)) for psf in self.fine_psf])
+        # what wraps around ends beyond the window
+        size = [next_fast_len(n + margin, real=True) for n in fine.shape]
+        seen = rfft2(fine.astype(float), size) * rfft2(self.fine_psf, size)
+        inside = (slice(None), *(slice(margin, margin + n) for n in fine.shape))
+        light = irfft2(seen, size)[inside].reshape(-1, *shape).sum((2, 4))
         window = tuple(slice(s.start // OVERSAMPLE, s.stop // OVERSAMPLE) for s in (rows, columns))
         return light * (galaxy.flux * self.dim)[:, None, None], window
 
