@@ -278,8 +278,7 @@ class Canvas:
         for k, (dx, dy) in enumerate(np.broadcast_to(shift, (len(self.planes), 2))):
             turn = [np.exp(-2j * np.pi * OVERSAMPLE * f * d).astype(np.complex64) for f, d in ((fy, dy), (fx, dx))]
             seen = rfft2(self.planes[k], (size, size)) * transfer[k] * turn[0] * turn[1]
-            fine = irfft2(seen, (size, size))[:count, :count]
-            out[k] = fine.reshape(self.side, OVERSAMPLE, self.side, OVERSAMPLE).sum((1, 3))
+            out[k] = on_pixels(irfft2(seen, (size, size))[:count, :count])
         return out
 
     def _rays_near(self, galaxy, alpha, efficiency):
@@ -357,6 +356,23 @@ class Canvas:
     def _span(self, centre, reach):
         low, high = np.searchsorted(self.axis, (centre - reach, centre + reach))
         return slice(int(low), int(high))
+
+
+def on_pixels(fine):
+    """Sums over the fine pixels of every pixel.
+
+    Parameters
+    ----------
+    fine : (..., n, m) ndarray
+        Sides are multiples of `OVERSAMPLE`.
+
+    Returns
+    -------
+    (..., n / OVERSAMPLE, m / OVERSAMPLE) ndarray
+    """
+    # sums of whole slices are many times as fast as those over short axes
+    rows = sum(fine[..., k::OVERSAMPLE, :] for k in range(OVERSAMPLE))
+    return sum(rows[..., k::OVERSAMPLE] for k in range(OVERSAMPLE))
 
 
 def transfer_functions(psf, side):

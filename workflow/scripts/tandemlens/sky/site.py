@@ -12,7 +12,7 @@ from tandemlens.base.flags import BAD, NO_DATA, SATURATED
 from tandemlens.base.stack import Cutout, header_text, sanitize
 from tandemlens.base.units import njy_per_unit
 from tandemlens.base.wcs import tangent_wcs
-from tandemlens.sky.paint import OVERSAMPLE, Canvas, transfer_functions
+from tandemlens.sky.paint import OVERSAMPLE, Canvas, on_pixels, transfer_functions
 from tandemlens.survey.psf import moffat
 
 #: side of a PSF: at least this many pixels, and this many FWHM of the widest band
@@ -111,12 +111,11 @@ class Site:
         margin = self.fine_psf.shape[-1] // 2
         rows, columns = (_even_span(lit.any(k), margin, count) for k in (1, 0))
         fine = plane[rows, columns]
-        shape = fine.shape[0] // OVERSAMPLE, OVERSAMPLE, fine.shape[1] // OVERSAMPLE, OVERSAMPLE
         # what wraps around ends beyond the window
         size = [next_fast_len(n + margin, real=True) for n in fine.shape]
         seen = rfft2(fine.astype(float), size) * rfft2(self.fine_psf, size)
         inside = (slice(None), *(slice(margin, margin + n) for n in fine.shape))
-        light = irfft2(seen, size)[inside].reshape(-1, *shape).sum((2, 4))
+        light = on_pixels(irfft2(seen, size)[inside])
         window = tuple(slice(s.start // OVERSAMPLE, s.stop // OVERSAMPLE) for s in (rows, columns))
         return light * (galaxy.flux * self.dim)[:, None, None], window
 
