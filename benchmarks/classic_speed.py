@@ -5,9 +5,9 @@
     PYTHONPATH=workflow/scripts:tests/learn OMP_NUM_THREADS=1 .venv/bin/python benchmarks/classic_speed.py [peer]
 
 Features are random numbers of which three tell. The trees are set beside scikit-learn's histogram boosting on the same
-folds, with the same constraints, depth, learning rate and rounds, on one thread, in CPU time; that ours look after every round
-whether to stop, and go on for a while to be sure, counts for ours. With ``peer`` that is all; otherwise the whole head
-follows: trees and line, and both anew without each fold, to choose between them.
+folds, with the same constraints, depth, learning rate and rounds, in CPU time on one thread; that ours look after every
+round whether to stop, and go on for a while to be sure, counts for ours. With ``peer`` that is all; otherwise the whole
+head follows: trees and line, and both anew without each fold, to choose between them.
 """
 
 import resource
