@@ -28,7 +28,7 @@ BENCHMARKS = {
     "psf_matching": ([], 3, 60),
     "sky_speed": (["3"], 1, 240),
     "fetch_speed": ([], 1, 300),
-    "classic_speed": ([], 3, 80),
+    "classic_speed": (["peer"], 1, 150),
     "exports_speed": (["20000", "peers"], 3, 80),
 }
 #: what is not run, and why

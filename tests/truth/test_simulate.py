@@ -102,11 +102,14 @@ def test_every_system_has_its_row_in_every_table(twins):
     assert (twins["table"]["coverage"] <= 1).all()
 
 
-def test_a_system_does_not_depend_on_its_neighbours(tmp_path):
-    targets = targets_of("a", "b", wanted=("members", "projected"))
+@pytest.mark.parametrize("wanted", ["projected", "single_arc"])
+def test_a_system_does_not_depend_on_its_neighbours(tmp_path, wanted):
+    targets = targets_of("a", "b", wanted=("members", wanted))
     whole = render(tmp_path, targets)
     alone = render(tmp_path, targets.iloc[[3]])
-    np.testing.assert_array_equal(whole["cutouts"]["b-projected"].flux, alone["cutouts"]["b-projected"].flux)
+    np.testing.assert_array_equal(whole["cutouts"][f"b-{wanted}"].flux, alone["cutouts"][f"b-{wanted}"].flux)
+    of_it = whole["truth"][whole["truth"]["target_id"] == f"b-{wanted}"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_it, alone["truth"].reset_index(drop=True))
 
 
 def test_dust_dims_what_is_painted_by_what_its_measurement_is_corrected_for(tmp_path):

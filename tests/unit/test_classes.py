@@ -1,6 +1,7 @@
 """The class and label of a system, case by case (DESIGN section 6)."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sites import galaxy, scene, site
@@ -100,6 +101,35 @@ def test_an_empty_canvas_is_members_only():
     assert system.found == "members"
     assert not len(system.census)
     assert not len(system.images)
+
+
+@pytest.mark.parametrize("massive", [False, True])
+def test_a_census_taken_once_a_canvas_is_that_of_every_system(massive):
+    """What a second mass may image is looked at anew, near and far from it, and S/N is that of the light as bent."""
+    rng = np.random.default_rng(4)
+    # a mass in the corner lenses beyond those 25 arcsec within which a second cluster may add images
+    lens = Lens(0.3, [dpie(0.3, sigma, 1e-4, 1e5, x=x, y=x) for sigma, x in ((500.0, 0.0), (600.0, 22.0))])
+    places, redshifts = rng.uniform(-20, 20, (80, 2)), rng.uniform(0.2, 2.5, 80)
+    places[:9], redshifts[:9] = np.mgrid[17:21:1.5, 17:21:1.5].reshape(2, -1).T, 1.5
+    field = [galaxy("field", *place, z) for place, z in zip(places, redshifts, strict=True)]
+    masses = [dpie(1.0, 700.0, 1e-4, 1e5, x=5.0)] if massive else []
+    members = behind(STRONG, (-3.0, 2.0))
+    back = Second(1.0, 100.0, 0.0, members, Lens(1.0, masses))
+    sky = Scene(lens, field, {}, site())
+    before = classed(sky, System([galaxy("source", *STRONG, 1.0)]))
+    system = classed(sky, System(members, back))
+    after = classed(sky, System([galaxy("source", *STRONG, 1.0)]))
+    pd.testing.assert_frame_equal(before.census, after.census)
+    everything = [*field, *members]
+    census, images = sky.lensed_images(everything, back)
+    pd.testing.assert_frame_equal(system.census.drop(columns="snr"), census)
+    strong = np.flatnonzero(census["strong"])
+    assert any(np.hypot(*places[k]) > 25 and redshifts[k] > 1 for k in strong if k < 80)
+    assert set(system.lights) == set(strong)
+    light = [sky.site.lensed_light(everything[k], *sky.bending(everything[k].z, back))[0] for k in strong]
+    np.testing.assert_allclose(system.census["snr"][strong], list(map(sky.site.ideal_snr, light)))
+    expected = images[images["source"].isin(strong)].sort_values("source", kind="stable", ignore_index=True)
+    pd.testing.assert_frame_equal(system.images.sort_values("source", kind="stable", ignore_index=True), expected)
 
 
 def test_a_second_cluster_bends_what_lies_behind_it():

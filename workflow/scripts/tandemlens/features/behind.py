@@ -54,7 +54,7 @@ _FAINTEST = -2.0
 #: two spectra whose fluxes are more parallel than this cannot be told apart
 _LEAST_SINE = 0.03
 #: variance below which it is none, nJy^2, and pixels that are worked on at a time
-_TINY, _BLOCK = 1e-12, 4096
+_TINY, _BLOCK = 1e-12, 2048
 #: distance from the centre below which a direction is meaningless, arcsec
 _CORE = 2.0
 
@@ -312,19 +312,21 @@ def _largest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest significance of the spectra of each kind, and of all by the noise alone, on every pixel."""
     shape, n_band = light.shape[1:], len(light)
-    light, noise = light.reshape(n_band, -1), noise.reshape(n_band, -1)
-    scatter = (_COLOUR_SCATTER * np.maximum(light, 0)) ** 2
+    light, noise = light.reshape(n_band, -1), noise.reshape(n_band, -1).astype(np.float32)
+    scatter = ((_COLOUR_SCATTER * np.maximum(light, 0)) ** 2).astype(np.float32)
+    square, excess = (weights**2).astype(np.float32), (excess**2).astype(np.float32)
     rows = [np.flatnonzero(kind == name) for name in KINDS]
     snr, plain = np.zeros((len(KINDS), light.shape[1]), np.float32), np.empty(light.shape[1], np.float32)
     # so many pixels at a time stay in the cache
     for start in range(0, light.shape[1], _BLOCK):
         part = slice(start, start + _BLOCK)
-        image = weights @ light[:, part] - level[:, None]
+        # only where light cancels are seven digits too few
+        image = (weights @ light[:, part] - level[:, None]).astype(np.float32)
         signed = image * np.abs(image)
-        white = np.maximum(weights**2 @ noise[:, part], _TINY)
+        white = np.maximum(square @ noise[:, part], np.float32(_TINY))
         # the largest square with its sign is that of the largest ratio
         plain[part] = _signed_root((signed / white).max(0))
-        signed /= white * excess[:, None] ** 2 + weights**2 @ scatter[:, part]
+        signed /= white * excess[:, None] + square @ scatter[:, part]
         for best, mine in zip(snr, rows, strict=True):
             if len(mine):
                 best[part] = _signed_root(signed[mine].max(0))

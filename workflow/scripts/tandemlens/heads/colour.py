@@ -12,7 +12,7 @@ from tandemlens.base.columns.scores import POPULATION
 from tandemlens.base.stage import target_rng
 from tandemlens.base.tables import read_table, thinned, write_table
 from tandemlens.features.arcs import arc_colours, sequence_at, strongest, well_measured
-from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid, sequence_offset
+from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid, quadratic, sequence_offset
 from tandemlens.features.sequence import Bands
 from tandemlens.heads.declaration import Declaration
 
@@ -245,16 +245,14 @@ class _Weigher:
 
     def __call__(self, value):
         pull, square = self.subsets.sums(value - self._mean)
-        explained = np.einsum("ksa,sab,ksb->ks", pull, self._inverse, pull, optimize=True)
-        common = self._constant - 0.5 * (square - explained)
+        common = self._constant - 0.5 * (square - quadratic(pull, self._inverse))
         single = logsumexp([np.log(w) + _log_normal(value - m, s) for w, m, s in self._parts], axis=0)
         return common - single @ self.subsets.member.T.astype(float)
 
 
 def _log_normal(away, covariance):
     inverse = np.linalg.inv(covariance)
-    chi2 = np.einsum("kna,nab,knb->kn", away, inverse, away, optimize=True)
-    return -0.5 * (chi2 + np.linalg.slogdet(covariance)[1] + away.shape[-1] * _LOG_2PI)
+    return -0.5 * (quadratic(away, inverse) + np.linalg.slogdet(covariance)[1] + away.shape[-1] * _LOG_2PI)
 
 
 def _moments(unrelated, p):

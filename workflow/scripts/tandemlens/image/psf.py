@@ -1,6 +1,5 @@
 """Kernels that turn one point-spread function into another."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -36,43 +35,42 @@ def matching_kernel(psf: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, fl
     """
     k = target.shape[0]
     n = next_fast_len(2 * k, real=True)
-    low = n // 2 - k // 2
-    wide = _transform(_embed(psf, n))
+    # with corners of arrays on each other, the middle of a product lies half an array from its corner
+    wide, inside = rfft2(psf, (n, n)), slice(k // 2, k // 2 + k)
     least, best, left = np.inf, np.zeros((k, k), np.float32), np.inf
     # On the PSFs' own grid wings wrap around, which suits PSFs cut off at the border; on twice the grid they do not.
     for side in (k, n):
-        for kernel in _trials(psf, target, side):
-            matched = np.fft.fftshift(irfft2(_transform(_embed(kernel, n)) * wide, s=(n, n)))
-            residual = float(np.abs(matched[low : low + k, low : low + k] - target).sum())
-            price = residual + _ROUGHNESS_PRICE * np.abs(kernel).sum()
-            if price < least:
-                least, best, left = price, kernel.astype(np.float32), residual
+        kernels = _trials(psf, target, side)
+        matched = irfft2(rfft2(kernels, (n, n)) * wide, (n, n))[:, inside, inside]
+        residual = np.abs(matched - target).sum((1, 2))
+        price = residual + _ROUGHNESS_PRICE * np.abs(kernels).sum((1, 2))
+        cheapest = int(np.argmin(price))
+        if price[cheapest] < least:
+            least, best, left = price[cheapest], kernels[cheapest].astype(np.float32), float(residual[cheapest])
         if left < _GOOD_ENOUGH:
             break
     return best, left
 
 
-def _trials(psf: np.ndarray, target: np.ndarray, n: int) -> Iterator[np.ndarray]:
-    """Kernels of every regularisation, solved on an n x n grid and cut to the size of the PSFs."""
-    k = target.shape[0]
-    low = n // 2 - k // 2
-    p, t = _transform(_embed(psf, n)), _transform(_embed(target, n))
+def _trials(psf: np.ndarray, target: np.ndarray, n: int) -> np.ndarray:
+    """Kernels of every regularisation, (trial, k, k), solved on an n x n grid and cut to the size of the PSFs."""
+    p, t = _centred(psf, n), _centred(target, n)
     fy, fx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None]
     laplacian = 4 * (np.sin(np.pi * fy) ** 2 + np.sin(np.pi * fx) ** 2)
-    numerator, power = np.conj(p) * t, np.abs(p) ** 2
-    for mu, penalty in product(_TRIALS, (laplacian**2, 1.0)):
-        kernel = np.fft.fftshift(irfft2(numerator / (power + mu * penalty), s=(n, n)))
-        kernel = kernel[low : low + k, low : low + k]
-        yield kernel / kernel.sum()
+    power = np.abs(p) ** 2
+    damped = np.array([power + mu * penalty for mu, penalty in product(_TRIALS, (laplacian**2, 1.0))])
+    kernels = _cut(irfft2(np.conj(p) * t / damped, s=(n, n)), target.shape[0])
+    return kernels / kernels.sum((1, 2), keepdims=True)
 
 
-def _transform(image: np.ndarray) -> np.ndarray:
-    return rfft2(np.fft.ifftshift(image))
-
-
-def _embed(image: np.ndarray, n: int) -> np.ndarray:
-    """Put an odd centred image in the middle (index n // 2) of an n x n grid."""
+def _centred(image: np.ndarray, n: int) -> np.ndarray:
+    """Transform of an odd centred image on an n x n grid, its middle in the corner."""
+    half = image.shape[0] // 2
     out = np.zeros((n, n))
-    low = n // 2 - image.shape[0] // 2
-    out[low : low + image.shape[0], low : low + image.shape[1]] = image
-    return out
+    out[: len(image), : len(image)] = image
+    return rfft2(np.roll(out, (-half, -half), (0, 1)))
+
+
+def _cut(images: np.ndarray, k: int) -> np.ndarray:
+    """The k x k middle of images whose centre lies in the corner."""
+    return np.roll(images, (k // 2, k // 2), (-2, -1))[..., :k, :k]

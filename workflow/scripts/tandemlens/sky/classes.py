@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from tandemlens.sky.cosmos import Morphology
     from tandemlens.sky.paint import Galaxy
     from tandemlens.sky.scene import Scene
+    from tandemlens.sky.site import SeenLight
     from tandemlens.sky.spectra import Spectra
+
+    Census = tuple[pd.DataFrame, pd.DataFrame, dict[int, SeenLight]]
 
 #: a tandem has at least this many strongly lensed members of one cluster behind, each of at least this ideal S/N
 LEAST_MEMBERS, LEAST_SNR = 2, 5.0
@@ -52,6 +55,8 @@ class System:
         One row per galaxy of scene and system, as from `Scene.lensed_images`, with snr of the strongly lensed ones.
     images : pandas.DataFrame
         Of the strongly lensed ones; `source` counts rows of `census`.
+    lights : dict
+        Row of `census` -> light of a strongly lensed one, and the window that holds it (`Site.lensed_light`).
     """
 
     galaxies: "list[Galaxy]"
@@ -62,6 +67,7 @@ class System:
     tries: int = 1
     census: pd.DataFrame = field(default_factory=pd.DataFrame)
     images: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lights: dict[int, "SeenLight"] = field(default_factory=dict)
 
 
 class Painter:
@@ -190,37 +196,50 @@ def classed(scene: "Scene", system: System) -> System:
     System
     """
     galaxies = [*scene.galaxies, *system.galaxies]
-    census, images = _census(scene, system)
+    census, images, lights = _census(scene, system)
     seen = (census["snr"] > LEAST_SNR).to_numpy()
     behind = np.array([g.kind == "behind" for g in galaxies], bool)
     members, others = int((seen & behind).sum()), int((seen & ~behind).sum())
     why = f"strongly lensed above S/N {LEAST_SNR:g}: {members} members of a second cluster, {others} others"
-    return replace(system, found=_rule(system, members, others), why=why, census=census, images=images)
+    return replace(system, found=_rule(system, members, others), why=why, census=census, images=images, lights=lights)
 
 
-def _census(scene: "Scene", system: System) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the lens makes of all galaxies, with the S/N of the strongly lensed ones, and the images of those."""
-    # without a second mass the galaxies of the scene look the same under every system, and are looked at once
-    if system.second is None:
-        if scene.census is None:
-            scene.census = _with_snr(scene, scene.galaxies)
-        parts = [scene.census, _with_snr(scene, system.galaxies)]
-    else:
-        parts = [_with_snr(scene, [*scene.galaxies, *system.galaxies], system.second)]
-    starts = np.cumsum([0, *(len(census) for census, _ in parts)])
-    images = [part.assign(source=part["source"] + k) for (_, part), k in zip(parts, starts, strict=False)]
+def _census(scene: "Scene", system: System) -> "Census":
+    """What the lens makes of all galaxies, with the S/N and light of the strongly lensed ones, and their images."""
+    first, own = _of_the_scene(scene, system.second), _with_snr(scene, system.galaxies, system.second)
+    start = len(scene.galaxies)
+    lights = first[2] | {start + k: light for k, light in own[2].items()}
+    images = [first[1], own[1].assign(source=own[1]["source"] + start)]
     images = pd.concat([part for part in images if len(part)] or images[:1], ignore_index=True)
-    return pd.concat([census for census, _ in parts], ignore_index=True), images
+    return pd.concat([first[0], own[0]], ignore_index=True), images, lights
 
 
-def _with_snr(
-    scene: "Scene", galaxies: "list[Galaxy]", second: Second | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _of_the_scene(scene: "Scene", second: Second | None) -> "Census":
+    """The census of the galaxies of a scene: looked at once, but for those that a second mass may image anew."""
+    if scene.census is None:
+        scene.census = _with_snr(scene, scene.galaxies)
+    if second is None:
+        return scene.census
+    galaxies, (census, images, lights) = scene.galaxies, scene.census
+    moved = [k for k, g in enumerate(galaxies) if second.may_image(g)]
+    again, more, seen = _with_snr(scene, [galaxies[k] for k in moved], second)
+    census = pd.concat([census.drop(index=moved), again.set_axis(moved)]).sort_index()
+    more = more.assign(source=np.array(moved, int)[more["source"]])
+    images = pd.concat([part for part in (images[~images["source"].isin(moved)], more) if len(part)] or [images[:0]])
+    lights = {k: v for k, v in lights.items() if k not in moved} | {moved[k]: v for k, v in seen.items()}
+    # farther out it shifts what lies behind it
+    for k in lights:
+        if galaxies[k].z > second.z and k not in moved:
+            lights[k] = _light(scene, galaxies[k], second)
+            census.loc[k, "snr"] = scene.site.ideal_snr(lights[k][0])
+    return census, images, lights
+
+
+def _with_snr(scene: "Scene", galaxies: "list[Galaxy]", second: Second | None = None) -> "Census":
     census, images = scene.lensed_images(galaxies, second)
-    strong = np.flatnonzero(census["strong"])
-    census["snr"] = np.nan
-    census.loc[strong, "snr"] = [_snr(scene, galaxies[k], second) for k in strong]
-    return census, images[images["source"].isin(strong)]
+    lights = {k: _light(scene, galaxies[k], second) for k in map(int, np.flatnonzero(census["strong"]))}
+    census["snr"] = pd.Series({k: scene.site.ideal_snr(light) for k, (light, _) in lights.items()}, dtype=float)
+    return census, images[images["source"].isin(lights)], lights
 
 
 def _rule(system: System, members: int, others: int) -> str:
@@ -235,7 +254,10 @@ def _rule(system: System, members: int, others: int) -> str:
     return "single_arc" if others else "members"
 
 
-def _snr(scene: "Scene", galaxy: "Galaxy", second: Second | None = None) -> float:
+def _light(scene: "Scene", galaxy: "Galaxy", second: Second | None = None) -> "SeenLight":
+    return scene.site.lensed_light(galaxy, *scene.bending(galaxy.z, second))
+
+
+def _snr(scene: "Scene", galaxy: "Galaxy") -> float:
     """Ideal S/N of a lensed galaxy."""
-    light, _ = scene.site.lensed_light(galaxy, *scene.bending(galaxy.z, second))
-    return scene.site.ideal_snr(light)
+    return scene.site.ideal_snr(_light(scene, galaxy)[0])

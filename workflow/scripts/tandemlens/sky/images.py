@@ -203,14 +203,22 @@ def _triangles_around(
         return np.zeros((0, 2))
     x = near_x[None] - efficiency * alpha[0, spans[1], spans[0]] - source[0]
     y = near_y[:, None] - efficiency * alpha[1, spans[1], spans[0]] - source[1]
-    corners = [(v[:-1, :-1], v[:-1, 1:], v[1:, :-1], v[1:, 1:]) for v in (x, y)]
+    # few cells have corners on both sides of the source in x and in y
+    row, column = np.nonzero(_around_zero(x) & _around_zero(y))
+    corners = [(v[row, column], v[row, column + 1], v[row + 1, column], v[row + 1, column + 1]) for v in (x, y)]
     step, found = grid[1] - grid[0], []
     for picked, middle in (((0, 1, 2), 1 / 3), ((3, 1, 2), 2 / 3)):
         (ax, bx, cx), (ay, by, cy) = ([c[k] for k in picked] for c in corners)
         sides = np.stack([ax * by - ay * bx, bx * cy - by * cx, cx * ay - cy * ax])
-        rows, columns = np.nonzero((sides >= 0).all(0) | (sides <= 0).all(0))
-        found.append(np.column_stack([near_x[columns] + middle * step, near_y[rows] + middle * step]))
+        inside = (sides >= 0).all(0) | (sides <= 0).all(0)
+        found.append(np.column_stack([near_x[column[inside]] + middle * step, near_y[row[inside]] + middle * step]))
     return np.concatenate(found)
+
+
+def _around_zero(values: np.ndarray) -> np.ndarray:
+    """Cells of a grid whose corners are not all above zero, nor all below."""
+    above, below = ((a[:, :-1] | a[:, 1:]) for a in (values >= 0, values <= 0))
+    return (above[:-1] | above[1:]) & (below[:-1] | below[1:])
 
 
 def _newton(

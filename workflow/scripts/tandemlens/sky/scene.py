@@ -22,13 +22,14 @@ from tandemlens.sky.images import (
     point_images,
 )
 from tandemlens.sky.lens import DeflectionField, Lens
+from tandemlens.sky.paint import SummedDeflection
 from tandemlens.sky.planes import TwoPlanes
 from tandemlens.sky.population import draw_centre, draw_members
 
 if TYPE_CHECKING:
     from tandemlens.sky.lens import Mass
-    from tandemlens.sky.paint import Canvas, Galaxy
-    from tandemlens.sky.site import Site
+    from tandemlens.sky.paint import Canvas, Deflection, Galaxy
+    from tandemlens.sky.site import SeenLight, Site
     from tandemlens.sky.spectra import Spectra
 
 #: members fainter than this many L* bend light by less than a few hundredths of an arcsec
@@ -71,6 +72,10 @@ class Second:
     alpha: np.ndarray | None = None
     fine_alpha: np.ndarray | None = None
 
+    def may_image(self, galaxy: "Galaxy") -> bool:
+        """Whether its mass may add images to a galaxy, beyond shifting those of the lens."""
+        return bool(galaxy.z > self.z and np.hypot(galaxy.x, galaxy.y) < _NEAR)
+
 
 @dataclass
 class Scene:
@@ -93,7 +98,7 @@ class Scene:
     alpha: np.ndarray = field(init=False)
     fine_alpha: np.ndarray = field(init=False)
     #: what the lens makes of `galaxies`, once somebody has looked
-    census: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    census: "tuple[pd.DataFrame, pd.DataFrame, dict[int, SeenLight]] | None" = None
 
     def __post_init__(self) -> None:
         bend = DeflectionField(self.lens, self.site.size / 2 + 1)
@@ -125,7 +130,7 @@ class Scene:
                 canvas.add(galaxy)
         return gains
 
-    def bending(self, z: float, second: Second | None = None) -> tuple[np.ndarray, float]:
+    def bending(self, z: float, second: Second | None = None) -> "tuple[Deflection, float]":
         """Deflection of what lies at a redshift.
 
         Parameters
@@ -135,7 +140,7 @@ class Scene:
 
         Returns
         -------
-        alpha : (2, n, n) float32 ndarray, arcsec
+        alpha : (2, n, n) float32 ndarray or SummedDeflection, arcsec
             On the grid of the site's canvases, for D_ls / D_s = 1.
         efficiency : float
             D_ls / D_s; 0 in front of the lens.
@@ -144,7 +149,7 @@ class Scene:
         if bend == 0 or second is None or z <= second.z:
             return self.fine_alpha, bend
         _, more = self._meet(second)
-        return self.fine_alpha + np.float32(efficiency(second.z, z) / bend) * more, bend
+        return SummedDeflection(self.fine_alpha, more, efficiency(second.z, z) / bend), bend
 
     def lensed_images(
         self, galaxies: "Sequence[Galaxy]", second: Second | None = None
@@ -167,8 +172,7 @@ class Scene:
         bends = np.array([efficiency(self.lens.z, g.z) for g in galaxies])
         plain = {"n_images": 1, "gain": 1.0, "stretch": 1.0, "strong": False}
         summary = pd.DataFrame(plain, index=range(len(galaxies)))
-        behind_both = np.inf if second is None else second.z
-        deep = np.array([g.z > behind_both and np.hypot(g.x, g.y) < _NEAR for g in galaxies], bool)
+        deep = np.array([second is not None and second.may_image(g) for g in galaxies], bool)
         parts = [self._images_of(self.lens, self.alpha, galaxies, np.flatnonzero((bends > 0) & ~deep), bends)]
         if second is not None:
             for k in map(int, np.flatnonzero(deep)):
@@ -181,7 +185,7 @@ class Scene:
         bright = images[np.abs(images["magnification"]) > _LEAST_IMAGE]
         seen = bright.groupby("source")
         summary.loc[list(seen.groups), "n_images"] = seen.size()
-        summary.loc[list(seen.groups), "gain"] = seen["magnification"].agg(lambda m: np.abs(m).sum())
+        summary.loc[list(seen.groups), "gain"] = bright["magnification"].abs().groupby(bright["source"]).sum()
         summary.loc[list(seen.groups), "stretch"] = seen["stretch"].first()
         stretched = (summary["gain"] > _LEAST_GAIN) & (summary["stretch"] >= _LEAST_STRETCH)
         summary["strong"] = (summary["n_images"] > 1) | stretched
@@ -224,12 +228,14 @@ class Scene:
         """
         bend, step = efficiency(self.lens.z, z if np.isfinite(z) else _Z_FAR), self.site.scale
         values = eigenvalues(self.alpha, step, bend)
-        parts: list[pd.DataFrame] = []
-        for kind, value in zip(("tangential", "radial"), values, strict=True):
-            for line in critical_lines(value, self.site.axis):
-                parts.append(pd.DataFrame(line, columns=["x", "y"]).assign(line=len(parts), kind=kind))
-        empty = pd.DataFrame({"x": [], "y": [], "line": [], "kind": []})
-        return einstein_radius(values[0], step), pd.concat(parts, ignore_index=True) if parts else empty
+        found = [critical_lines(value, self.site.axis) for value in values]
+        lines = [line for of_kind in found for line in of_kind]
+        kinds = np.repeat(["tangential", "radial"], [len(of_kind) for of_kind in found])
+        length = [len(line) for line in lines]
+        x, y = np.concatenate([np.zeros((0, 2)), *lines]).T
+        number = np.repeat(np.arange(len(lines)), length)
+        table = pd.DataFrame({"x": x, "y": y, "line": number, "kind": np.repeat(kinds, length)})
+        return einstein_radius(values[0], step), table
 
     def _meet(self, second: Second) -> tuple[np.ndarray, np.ndarray]:
         """The deflection of a second cluster where the rays of the grids meet it, which is calculated once."""

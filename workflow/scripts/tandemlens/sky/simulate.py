@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from tandemlens.sky.spectra import Spectra
 if TYPE_CHECKING:
     from tandemlens.base.stack import Cutout, StackWriter
     from tandemlens.sky.classes import System
-    from tandemlens.sky.paint import Galaxy
+    from tandemlens.sky.paint import Canvas, Galaxy
 
 log = logging.getLogger("tandemlens")
 #: what a target without them gets
@@ -170,6 +171,18 @@ class _Canvas:
         #: light of the central galaxy alone, what arcs are blended with
         self.centre = site.expose(centre) if self.scene.galaxies else None
 
+    @cached_property
+    def bent(self) -> "tuple[Canvas, list[float]]":
+        """The canvas with all galaxies of the scene as the lens alone bends them, and their gains behind it."""
+        drawing = self.scene.site.canvas()
+        drawing.planes[:] = self.plain.planes
+        return drawing, self.scene.paint(drawing, self.behind)
+
+    @property
+    def behind(self) -> "list[Galaxy]":
+        """Galaxies of the scene that lie behind the lens."""
+        return [g for g, f in zip(self.scene.galaxies, self.front, strict=True) if not f]
+
 
 class _Shard:
     """The systems of a shard, and the tables of what was drawn for them."""
@@ -247,9 +260,14 @@ class _Shard:
     @staticmethod
     def _expose(canvas: "_Canvas", system: "System") -> tuple[np.ndarray, np.ndarray, list[float]]:
         scene, drawing = canvas.scene, canvas.scene.site.canvas()
-        drawing.planes[:] = canvas.plain.planes
-        bent = [g for g, f in zip(scene.galaxies, canvas.front, strict=True) if not f]
-        lensed = iter(scene.paint(drawing, bent, system.second))
+        # systems without a second mass share what the lens makes of the field
+        if system.second is None:
+            common, lensed = canvas.bent
+            drawing.planes[:] = common.planes
+        else:
+            drawing.planes[:] = canvas.plain.planes
+            lensed = scene.paint(drawing, canvas.behind, system.second)
+        lensed = iter(lensed)
         gains = [1.0 if front else next(lensed) for front in canvas.front]
         gains += scene.paint(drawing, system.galaxies, system.second)
         clean = scene.site.expose(drawing)
@@ -305,10 +323,10 @@ class _Shard:
             return facts
         total = np.zeros((len(scene.site.names), scene.site.side, scene.site.side))
         for k in wanted:
-            light, window = scene.site.lensed_light(galaxies[k], *scene.bending(galaxies[k].z, system.second))
+            light, window = system.lights[int(k)]
             total[:, *window] += light
         best = wanted[np.argmax(snr[wanted])]
-        light, window = scene.site.lensed_light(galaxies[best], *scene.bending(galaxies[best].z, system.second))
+        light, window = system.lights[best]
         anchor = len(scene.site.names) // 2
         facts["snr_arcs"], facts["snr_brightest"] = scene.site.ideal_snr(total), float(snr[best])
         facts["mag_brightest"] = float(31.4 - 2.5 * np.log10(light[anchor].sum()))

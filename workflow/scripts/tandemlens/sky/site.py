@@ -4,22 +4,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
-from scipy.signal import fftconvolve
+from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.ndimage import correlate1d, gaussian_filter
 
 from tandemlens.base.errors import DataError
 from tandemlens.base.flags import BAD, NO_DATA, SATURATED
 from tandemlens.base.stack import Cutout, header_text, sanitize
 from tandemlens.base.units import njy_per_unit
 from tandemlens.base.wcs import tangent_wcs
-from tandemlens.sky.paint import OVERSAMPLE, Canvas, transfer_functions
+from tandemlens.sky.paint import OVERSAMPLE, Canvas, on_pixels, transfer_functions
 from tandemlens.survey.psf import moffat
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-    from tandemlens.sky.paint import Galaxy
+    from tandemlens.sky.paint import Deflection, Galaxy
 
+#: light of a galaxy, (band, row, column) in nJy, and the window of the canvas that holds it
+SeenLight = tuple[np.ndarray, tuple[slice, slice]]
 #: side of a PSF: at least this many pixels, and this many FWHM of the widest band
 _LEAST_PIXELS, _PSF_FWHM = 41, 7.0
 #: seeing and depth of a field stay within this many times their scatter
@@ -92,9 +94,7 @@ class Site:
         """
         return np.maximum(canvas.image(self._transfer, self.shift), 0) * self._dim[:, None, None].astype(np.float32)
 
-    def lensed_light(
-        self, galaxy: "Galaxy", alpha: np.ndarray, efficiency: float
-    ) -> tuple[np.ndarray, tuple[slice, slice]]:
+    def lensed_light(self, galaxy: "Galaxy", alpha: "Deflection", efficiency: float) -> SeenLight:
         """A lensed galaxy alone, on the window that holds its light.
 
         Parameters
@@ -118,8 +118,11 @@ class Site:
         margin = self.fine_psf.shape[-1] // 2
         rows, columns = (_even_span(lit.any(k), margin, count) for k in (1, 0))
         fine = plane[rows, columns]
-        shape = fine.shape[0] // OVERSAMPLE, OVERSAMPLE, fine.shape[1] // OVERSAMPLE, OVERSAMPLE
-        light = np.array([fftconvolve(fine, psf, mode="same").reshape(shape).sum((1, 3)) for psf in self.fine_psf])
+        # what wraps around ends beyond the window
+        size = [next_fast_len(n + margin, real=True) for n in fine.shape]
+        seen = rfft2(fine.astype(float), size) * rfft2(self.fine_psf, size)
+        inside = (slice(None), *(slice(margin, margin + n) for n in fine.shape))
+        light = on_pixels(irfft2(seen, size)[inside])
         rows, columns = (slice(s.start // OVERSAMPLE, s.stop // OVERSAMPLE) for s in (rows, columns))
         return light * (galaxy.flux * self._dim)[:, None, None], (rows, columns)
 
@@ -312,8 +315,9 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], correlation:
 
 def _pixel_psf(fine: np.ndarray) -> np.ndarray:
     """The PSF averaged over a pixel, two fine pixels wide, by Simpson's rule."""
-    box = np.array([1.0, 4.0, 1.0]) / 6
-    mean = fftconvolve(fine, np.outer(box, box), mode="same")
+    mean = fine
+    for axis in (0, 1):
+        mean = correlate1d(mean, np.array([1.0, 4.0, 1.0]) / 6, axis, mode="constant")
     start = len(fine) // 2 % OVERSAMPLE
     psf = mean[start::OVERSAMPLE, start::OVERSAMPLE]
     return psf / psf.sum()

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sep
-from photutils.geometry import circular_overlap_grid
 from scipy.ndimage import map_coordinates
 
 from tandemlens.base.errors import DataError
@@ -145,6 +144,9 @@ def growth_curve(psf: np.ndarray, radii: "ArrayLike") -> np.ndarray:
     -------
     (r,) float ndarray
     """
+    # a quarter of a second that most stages need not wait for
+    from photutils.geometry import circular_overlap_grid
+
     ny, nx = psf.shape
     edges = (-nx / 2, nx / 2, -ny / 2, ny / 2, nx, ny)
     return np.array([(circular_overlap_grid(*edges, r, 1, 1) * psf).sum() for r in np.asarray(radii, float)])
