@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from tandemlens.base.atomic import atomic_path
-from tandemlens.base.robust import sampled
+from tandemlens.base.robust import median, sampled
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import read_table
@@ -337,7 +337,7 @@ def _white_variance(cutout, scale):
 def _median_noise(variance, valid):
     """Median noise of every band, nJy; NaN for a band without any."""
     pairs = zip(variance, valid, strict=True)
-    return np.sqrt([np.median(sampled(v, seen)) if seen.any() else np.nan for v, seen in pairs])
+    return np.sqrt([median(sampled(v, seen)) if seen.any() else np.nan for v, seen in pairs])
 
 
 def _remark(bands, levels, softening):
