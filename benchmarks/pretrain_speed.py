@@ -3,13 +3,14 @@
 ::
 
     PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/pretrain_speed.py speed [--encoders NAME ...] [--threads N]
-    PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/pretrain_speed.py race RESULTS/SURVEY [--auroc 0.7 0.75]
+    PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/pretrain_speed.py race RESULTS/SURVEY
+        [--metric knn_auroc] [--reach 0.7 0.75] [--set epochs=20 momentum=0.9 ...]
 
 ``speed`` trains on random stamps from a file, of 4 bands and 64 pixels, batches of 512 on a GPU and 64 on a CPU. Busy
 is the time of an epoch whose batches lie in memory over that of one which reads and shuffles them. ``race`` takes the
-stamps of a finished run: seconds until the nearest neighbours reach an AUROC, median of three seeds, times of the
-probes left out. Probes are fitted to role train and judged on all other roles, for which one alone is too small; on a
-CPU seconds are those that it computed, which other work on the machine does not stretch.
+stamps of a finished run: seconds until a probe reaches a number, median of three seeds, times of the probes left out;
+--set changes settings of the section pretrain. Probes are fitted to role train and judged on all other roles, for which
+one alone is too small; on a CPU seconds are those that it computed, which other work on the machine does not stretch.
 """
 
 import argparse
@@ -137,6 +138,11 @@ def sample_of(results):
     return Sample(folds, tables("train", "systems"), *places, paths("train"), paths("search"))
 
 
+def as_settings(changes):
+    """Settings from words KEY=VALUE."""
+    return {name: yaml.safe_load(value) for name, value in (change.split("=") for change in changes)}
+
+
 def settings_of(form, encoder, changes, threads):
     """Settings of a pretraining, but for the seed, with some that are changed."""
     given = {"pretrain": changes, "encoder": {"name": encoder}, "views": {}}
@@ -146,24 +152,25 @@ def settings_of(form, encoder, changes, threads):
     return cfg | {"bands": list(form.bands), "radius_arcmin": 30.0, "softening": 3.0, "threads": threads, "code": {}}
 
 
-def race(results, targets, encoder, changes, threads):
-    """Print seconds to the same AUROC of nearest neighbours, for both methods."""
+def race(results, metric, targets, encoder, changes, threads):
+    """Print seconds until a probe reaches each of some numbers, for both methods."""
     sample = sample_of(results)
     roles = sample.folds["role"].where(sample.folds["role"] == "train", "stop")
     sample = replace(sample, folds=sample.folds.assign(role=roles))
     _, form = stamp_blocks(sample.train_paths, 64)
-    cfg = settings_of(form, encoder, {**changes, "probe_every": 1, "probe_systems": len(roles)}, threads)
+    cfg = settings_of(form, encoder, {"probe_every": 1, "probe_systems": len(roles), **changes}, threads)
     for method in ("moco", "fast_moco"):
         run = {**cfg, "method": method}
         took = epoch_seconds(sample, {**run, "seed": 0, "epochs": 2, "probe_every": 0})
         found = []
         for seed in range(3):
-            curve = pd.DataFrame(trained_curve(sample, {**run, "seed": seed}))
-            passed = [curve.loc[curve["knn_auroc"] >= target, "epoch"].min() for target in targets]
+            curve = pd.DataFrame(trained_curve(sample, {**run, "seed": seed})).dropna()
+            passed = [curve.loc[curve[metric] >= target, "epoch"].min() for target in targets]
             found.append(np.multiply(passed, took))
-            last = ", ".join(f"{name} {curve[name].iloc[-1]:.3f}" for name in ("linear_auroc", "radius_r2", "spread"))
-            areas = " ".join(f"{area:.3f}" for area in curve["knn_auroc"])
-            print(f"{method} seed {seed}: knn_auroc {areas}; at the end {last}", flush=True)
+            told = ("loss", "spread", "knn_auroc", "linear_auroc", "radius_r2")
+            last = ", ".join(f"{name} {curve[name].iloc[-1]:.3f}" for name in told)
+            values = " ".join(f"{value:.3f}" for value in curve[metric])
+            print(f"{method} seed {seed}: {metric} {values}; at the end {last}", flush=True)
         told = zip(targets, np.median(np.nan_to_num(found, nan=np.inf), axis=0), strict=True)
         text = ", ".join(f"{target} after {seconds:.0f} s" for target, seconds in told)
         print(f"{method}: {took:.2f} s an epoch, medians: {text}", flush=True)
@@ -194,16 +201,14 @@ def main():
     parser.add_argument("--encoders", nargs="+", default=["compact", "vit_mini_patch8"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--auroc", type=float, nargs="+", default=[0.75])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, help="for 256 stamps, of the race")
+    parser.add_argument("--metric", default="knn_auroc", help="of the learning curve")
+    parser.add_argument("--reach", type=float, nargs="+", default=[0.75])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the section pretrain")
     given = parser.parse_args()
     if given.what == "speed":
         speed(given.encoders, given.threads, given.workers)
     else:
-        changes = {name: getattr(given, name) for name in ("epochs", "batch", "learning_rate")}
-        race(given.results, given.auroc, given.encoders[0], changes, given.threads)
+        race(given.results, given.metric, given.reach, given.encoders[0], as_settings(given.set), given.threads)
 
 
 if __name__ == "__main__":
