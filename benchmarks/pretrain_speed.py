@@ -10,7 +10,7 @@
 is the time of an epoch whose batches lie in memory over that of one which reads and shuffles them. ``race`` takes the
 stamps of a finished run: seconds until a probe reaches a number, median of three seeds, times of the probes left out;
 --set changes settings of the section pretrain. Probes are fitted to role train and judged on all other roles, for which
-one alone is too small; on a CPU seconds are those that it computed, which other work on the machine does not stretch.
+one alone is too small. On a CPU seconds are those that it computed, which other work on the machine does not stretch.
 """
 
 import argparse
@@ -30,12 +30,14 @@ import yaml
 from torch.utils.data import IterableDataset
 
 from tandemlens.base.config import load_schema, validate_settings
+from tandemlens.learn.classifier import reproducible
 from tandemlens.learn.encoders import create_encoder
 from tandemlens.learn.pretext import PretextSettings, create_pretext
 from tandemlens.learn.pretrain import Sample, pretrain
 from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
 from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.stream import StampStream
+from tandemlens.learn.views import plain_view
 
 ROOT = Path(__file__).parents[1]
 BANDS, PIXELS = 4, 64
@@ -77,14 +79,34 @@ def views():
     return validate_settings({}, load_schema(ROOT / "config/schemas/views.schema.yaml"))
 
 
+def clock(device):
+    """Seconds: of the clock on the wall with a GPU, else those that this process has computed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
 def seconds(name, method, open_stream, settings, device, threads, folder):
     """Time of the last of three epochs; the first ones set up."""
     rng, told = np.random.default_rng(1), []
     pretext = create_pretext(method, create_encoder(name, BANDS, PIXELS, rng), PRETEXT, rng)
-    task = PretrainTask(pretext, open_stream, settings, views(), 0, "", lambda *_: told.append(time.perf_counter()))
+    task = PretrainTask(pretext, open_stream, settings, views(), 0, "", lambda *_: told.append(clock(device)))
     run_task(task, device, folder / "bench.ckpt", settings, threads)
     (folder / "bench.ckpt").unlink()
     return told[-1] - told[-2], task.batches * settings.batch
+
+
+@torch.no_grad()
+def scoring(name, stream, device, threads):
+    """Time of the second of two passes over stamps by which a frozen encoder scores them."""
+    encoder, told = create_encoder(name, BANDS, PIXELS, np.random.default_rng(1)).to(device).eval(), []
+    with reproducible(device, threads):
+        for _ in range(2):
+            told.append(clock(device))
+            for batch in stream:
+                encoder(plain_view(*(plane.to(device) for plane in (batch.flux, batch.sigma, batch.mask))).x)
+    return clock(device) - told[-1]
 
 
 def speed(encoders, threads, workers):
@@ -116,8 +138,15 @@ def speed(encoders, threads, workers):
                     fast, stamps = seconds(encoder, method, lambda part: held, settings, device, threads, folder)
                     reading = replace(settings, workers=workers)
                     slow, _ = seconds(encoder, method, read, reading, device, threads, folder)
-                    rates = f"{stamps / fast:.0f} | {stamps / slow:.0f} | {fast / slow:.0%}"
-                    print(f"| {encoder} | {method} | {numbers} | {rates} |", flush=True)
+                    row(encoder, method, numbers, stamps, fast, slow)
+            fast, slow = (scoring(encoder, stream, device, threads) for stream in (held, read((0, 1))))
+            row(encoder, "scoring", "full", held.n_stamps, fast, slow)
+
+
+def row(encoder, method, numbers, stamps, fast, slow):
+    """Print a row of the table."""
+    rates = f"{stamps / fast:.0f} | {stamps / slow:.0f} | {fast / slow:.0%}"
+    print(f"| {encoder} | {method} | {numbers} | {rates} |", flush=True)
 
 
 def _stream(path, batch, part):
@@ -178,10 +207,9 @@ def race(results, metric, targets, encoder, changes, threads):
 
 def epoch_seconds(sample, cfg):
     """Time of the second epoch."""
-    told = []
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    told, device = [], torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        pretrain(sample, Path(folder) / "e", Path(folder) / "c", cfg, lambda *_: told.append(clock()))
+        pretrain(sample, Path(folder) / "e", Path(folder) / "c", cfg, lambda *_: told.append(clock(device)))
     return told[1] - told[0]
 
 
