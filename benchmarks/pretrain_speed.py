@@ -3,13 +3,14 @@
 ::
 
     PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/pretrain_speed.py speed [--encoders NAME ...] [--threads N]
-    PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/pretrain_speed.py race RESULTS/SURVEY [--auroc 0.7 0.75]
+    PYTHONPATH=workflow/scripts .venv/bin/python benchmarks/pretrain_speed.py race RESULTS/SURVEY
+        [--metric knn_auroc] [--reach 0.7 0.75] [--set epochs=20 momentum=0.9 ...]
 
 ``speed`` trains on random stamps from a file, of 4 bands and 64 pixels, batches of 512 on a GPU and 64 on a CPU. Busy
 is the time of an epoch whose batches lie in memory over that of one which reads and shuffles them. ``race`` takes the
-stamps of a finished run: seconds until the nearest neighbours reach an AUROC, median of three seeds, times of the
-probes left out. Probes are fitted to role train and judged on all other roles, for which one alone is too small; on a
-CPU seconds are those that it computed, which other work on the machine does not stretch.
+stamps of a finished run: seconds until a probe reaches a number, median of three seeds, times of the probes left out;
+--set changes settings of the section pretrain. Probes are fitted to role train and judged on all other roles, for which
+one alone is too small. On a CPU seconds are those that it computed, which other work on the machine does not stretch.
 """
 
 import argparse
@@ -29,12 +30,14 @@ import yaml
 from torch.utils.data import IterableDataset
 
 from tandemlens.base.config import load_schema, validate_settings
+from tandemlens.learn.classifier import reproducible
 from tandemlens.learn.encoders import create_encoder
 from tandemlens.learn.pretext import PretextSettings, create_pretext
 from tandemlens.learn.pretrain import Sample, pretrain
 from tandemlens.learn.pretrain_task import PretrainTask, TaskSettings, run_task
 from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.stream import StampStream
+from tandemlens.learn.views import plain_view
 
 ROOT = Path(__file__).parents[1]
 BANDS, PIXELS = 4, 64
@@ -76,14 +79,34 @@ def views():
     return validate_settings({}, load_schema(ROOT / "config/schemas/views.schema.yaml"))
 
 
+def clock(device):
+    """Seconds: of the clock on the wall with a GPU, else those that this process has computed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
 def seconds(name, method, open_stream, settings, device, threads, folder):
     """Time of the last of three epochs; the first ones set up."""
     rng, told = np.random.default_rng(1), []
     pretext = create_pretext(method, create_encoder(name, BANDS, PIXELS, rng), PRETEXT, rng)
-    task = PretrainTask(pretext, open_stream, settings, views(), 0, "", lambda *_: told.append(time.perf_counter()))
+    task = PretrainTask(pretext, open_stream, settings, views(), 0, "", lambda *_: told.append(clock(device)))
     run_task(task, device, folder / "bench.ckpt", settings, threads)
     (folder / "bench.ckpt").unlink()
     return told[-1] - told[-2], task.batches * settings.batch
+
+
+@torch.no_grad()
+def scoring(name, stream, device, threads):
+    """Time of the second of two passes over stamps by which a frozen encoder scores them."""
+    encoder, told = create_encoder(name, BANDS, PIXELS, np.random.default_rng(1)).to(device).eval(), []
+    with reproducible(device, threads):
+        for _ in range(2):
+            told.append(clock(device))
+            for batch in stream:
+                encoder(plain_view(*(plane.to(device) for plane in (batch.flux, batch.sigma, batch.mask))).x)
+    return clock(device) - told[-1]
 
 
 def speed(encoders, threads, workers):
@@ -115,8 +138,15 @@ def speed(encoders, threads, workers):
                     fast, stamps = seconds(encoder, method, lambda part: held, settings, device, threads, folder)
                     reading = replace(settings, workers=workers)
                     slow, _ = seconds(encoder, method, read, reading, device, threads, folder)
-                    rates = f"{stamps / fast:.0f} | {stamps / slow:.0f} | {fast / slow:.0%}"
-                    print(f"| {encoder} | {method} | {numbers} | {rates} |", flush=True)
+                    row(encoder, method, numbers, stamps, fast, slow)
+            fast, slow = (scoring(encoder, stream, device, threads) for stream in (held, read((0, 1))))
+            row(encoder, "scoring", "full", held.n_stamps, fast, slow)
+
+
+def row(encoder, method, numbers, stamps, fast, slow):
+    """Print a row of the table."""
+    rates = f"{stamps / fast:.0f} | {stamps / slow:.0f} | {fast / slow:.0%}"
+    print(f"| {encoder} | {method} | {numbers} | {rates} |", flush=True)
 
 
 def _stream(path, batch, part):
@@ -137,6 +167,11 @@ def sample_of(results):
     return Sample(folds, tables("train", "systems"), *places, paths("train"), paths("search"))
 
 
+def as_settings(changes):
+    """Settings from words KEY=VALUE."""
+    return {name: yaml.safe_load(value) for name, value in (change.split("=") for change in changes)}
+
+
 def settings_of(form, encoder, changes, threads):
     """Settings of a pretraining, but for the seed, with some that are changed."""
     given = {"pretrain": changes, "encoder": {"name": encoder}, "views": {}}
@@ -146,24 +181,25 @@ def settings_of(form, encoder, changes, threads):
     return cfg | {"bands": list(form.bands), "radius_arcmin": 30.0, "softening": 3.0, "threads": threads, "code": {}}
 
 
-def race(results, targets, encoder, changes, threads):
-    """Print seconds to the same AUROC of nearest neighbours, for both methods."""
+def race(results, metric, targets, encoder, changes, threads):
+    """Print seconds until a probe reaches each of some numbers, for both methods."""
     sample = sample_of(results)
     roles = sample.folds["role"].where(sample.folds["role"] == "train", "stop")
     sample = replace(sample, folds=sample.folds.assign(role=roles))
     _, form = stamp_blocks(sample.train_paths, 64)
-    cfg = settings_of(form, encoder, {**changes, "probe_every": 1, "probe_systems": len(roles)}, threads)
+    cfg = settings_of(form, encoder, {"probe_every": 1, "probe_systems": len(roles), **changes}, threads)
     for method in ("moco", "fast_moco"):
         run = {**cfg, "method": method}
         took = epoch_seconds(sample, {**run, "seed": 0, "epochs": 2, "probe_every": 0})
         found = []
         for seed in range(3):
-            curve = pd.DataFrame(trained_curve(sample, {**run, "seed": seed}))
-            passed = [curve.loc[curve["knn_auroc"] >= target, "epoch"].min() for target in targets]
+            curve = pd.DataFrame(trained_curve(sample, {**run, "seed": seed})).dropna()
+            passed = [curve.loc[curve[metric] >= target, "epoch"].min() for target in targets]
             found.append(np.multiply(passed, took))
-            last = ", ".join(f"{name} {curve[name].iloc[-1]:.3f}" for name in ("linear_auroc", "radius_r2", "spread"))
-            areas = " ".join(f"{area:.3f}" for area in curve["knn_auroc"])
-            print(f"{method} seed {seed}: knn_auroc {areas}; at the end {last}", flush=True)
+            told = ("loss", "spread", "knn_auroc", "linear_auroc", "radius_r2")
+            last = ", ".join(f"{name} {curve[name].iloc[-1]:.3f}" for name in told)
+            values = " ".join(f"{value:.3f}" for value in curve[metric])
+            print(f"{method} seed {seed}: {metric} {values}; at the end {last}", flush=True)
         told = zip(targets, np.median(np.nan_to_num(found, nan=np.inf), axis=0), strict=True)
         text = ", ".join(f"{target} after {seconds:.0f} s" for target, seconds in told)
         print(f"{method}: {took:.2f} s an epoch, medians: {text}", flush=True)
@@ -171,10 +207,9 @@ def race(results, targets, encoder, changes, threads):
 
 def epoch_seconds(sample, cfg):
     """Time of the second epoch."""
-    told = []
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    told, device = [], torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        pretrain(sample, Path(folder) / "e", Path(folder) / "c", cfg, lambda *_: told.append(clock()))
+        pretrain(sample, Path(folder) / "e", Path(folder) / "c", cfg, lambda *_: told.append(clock(device)))
     return told[1] - told[0]
 
 
@@ -194,16 +229,14 @@ def main():
     parser.add_argument("--encoders", nargs="+", default=["compact", "vit_mini_patch8"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--auroc", type=float, nargs="+", default=[0.75])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, help="for 256 stamps, of the race")
+    parser.add_argument("--metric", default="knn_auroc", help="of the learning curve")
+    parser.add_argument("--reach", type=float, nargs="+", default=[0.75])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the section pretrain")
     given = parser.parse_args()
     if given.what == "speed":
         speed(given.encoders, given.threads, given.workers)
     else:
-        changes = {name: getattr(given, name) for name in ("epochs", "batch", "learning_rate")}
-        race(given.results, given.auroc, given.encoders[0], changes, given.threads)
+        race(given.results, given.metric, given.reach, given.encoders[0], as_settings(given.set), given.threads)
 
 
 if __name__ == "__main__":

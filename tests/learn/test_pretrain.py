@@ -22,6 +22,7 @@ from tandemlens.learn.pretrain import Sample, pretrain, pretraining_targets
 from tandemlens.learn.pretrain_task import PretrainTask, spread
 from tandemlens.learn.probe import probe, radius_r2, system_features
 from tandemlens.learn.stamps import open_stamps
+from tandemlens.learn.views import Views
 
 BANDS, SIDE = ["g", "r"], 16
 GEOMETRY = ["radius_arcsec", "cos_azimuth", "sin_azimuth", "is_centre"]
@@ -155,6 +156,20 @@ def test_every_method_trains(sample, tmp_path, method):
     assert load_encoder(tmp_path / "encoder", BANDS, SIDE)(torch.zeros(2, 2, SIDE, SIDE)).shape == (2, 96)
     # the checkpoint has served
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder"]
+
+
+@pytest.mark.parametrize(("method", "views"), [("mae", 1), ("simsiam", 2)])
+def test_a_view_that_is_not_looked_at_is_not_made(sample, tmp_path, monkeypatch, method, views):
+    made = []
+
+    class Counted(Views):
+        def __call__(self, *planes):
+            made.append(len(planes[0]))
+            return super().__call__(*planes)
+
+    monkeypatch.setattr("tandemlens.learn.pretrain_task.Views", Counted)
+    facts, _ = trained(sample, tmp_path, method=method, epochs=1)
+    assert made == [CFG["batch"]] * views * (facts["stamps"] // CFG["batch"])
 
 
 def test_synthetic_positives_are_learnt_from(sample, tmp_path):

@@ -68,6 +68,7 @@ def test_where_an_ideal_observer_stands_what_it_is_told_is_said(tables, tmp_path
     write_table(tmp_path / "metrics.parquet", pd.concat([metrics, ideal]), TABLES["metrics"])
     text = fill_validation(PAGE, "simulated", "sky", tmp_path)
     assert text.count(f"| {IDEAL} |") == 2
+    assert re.findall(rf"\| {IDEAL} against (\w+) \|", text) == ["projected"]
     assert "The ideal observer is no head: trees on the same systems that are told redshift and richness" in text
 
 

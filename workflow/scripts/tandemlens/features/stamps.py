@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from tandemlens.base.atomic import atomic_path
-from tandemlens.base.robust import sampled
+from tandemlens.base.robust import median, sampled
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import read_table
@@ -374,7 +374,7 @@ def _white_variance(cutout: "Cutout", scale: float) -> np.ndarray:
 def _median_noise(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Median noise of every band, nJy; NaN for a band without any."""
     pairs = zip(variance, valid, strict=True)
-    return np.sqrt([np.median(sampled(v, seen)) if seen.any() else np.nan for v, seen in pairs])
+    return np.sqrt([median(sampled(v, seen)) if seen.any() else np.nan for v, seen in pairs])
 
 
 def _remark(bands: list[str], levels: list[np.ndarray], softening: int) -> None:

@@ -15,7 +15,7 @@ from tandemlens.base.atomic import atomic_path
 from tandemlens.base.columns import stage
 from tandemlens.base.columns.segments import COLUMNS
 from tandemlens.base.errors import DataError
-from tandemlens.base.robust import lower_sigma, sampled
+from tandemlens.base.robust import lower_sigma, median, sampled
 from tandemlens.base.stack import read_stack
 from tandemlens.base.stage import run_targets
 from tandemlens.base.tables import empty_frame, write_table
@@ -140,7 +140,7 @@ def segment_system(cutout: "Cutout", cfg: dict[str, Any]) -> tuple[pd.DataFrame,
     fwhm = float(cutout.extra["fwhm"]) / scale
     # Inverse-variance weights of one typical pixel a band: flat-spectrum light adds up with the best S/N.
     typical = np.array(
-        [np.median(sampled(v, valid)) if u else np.inf for v, u in zip(cutout.variance, used, strict=True)]
+        [median(sampled(v, valid)) if u else np.inf for v, u in zip(cutout.variance, used, strict=True)]
     )
     weight = 1 / typical
     light = subtract_light(
@@ -188,7 +188,7 @@ def _uneven_noise(variance: np.ndarray, weight: np.ndarray, valid: np.ndarray) -
     """Noise of every pixel of the combined image over the typical one, from the variances."""
     used = np.isfinite(weight) & (weight > 0)
     total = np.tensordot(weight[used] ** 2, np.where(valid, variance[used], 0), 1)
-    return np.where(valid, np.sqrt(total / np.median(sampled(total, valid))), 1).astype(np.float32)
+    return np.where(valid, np.sqrt(total / median(sampled(total, valid))), 1).astype(np.float32)
 
 
 def _extract(smooth: np.ndarray, sharp: np.ndarray, valid: np.ndarray, cfg: dict[str, Any]) -> np.ndarray:

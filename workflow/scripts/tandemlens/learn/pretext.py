@@ -84,8 +84,8 @@ def create_pretext(method, encoder, settings, rng):
     torch.nn.Module
         ``forward(first, second, valid, generator)`` takes two views (n, band, s, s) of every stamp, its valid pixels
         and a generator on their device, and returns the loss and the vectors that must not collapse, (n, d);
-        ``after_step(step, steps)`` is called when the weights have changed. ``monitored`` says whether vectors that
-        are all alike mean a collapse.
+        ``after_step(step, steps)`` is called when the weights have changed. ``compares`` says whether the second view
+        is looked at, and ``monitored`` whether vectors that are all alike mean a collapse.
 
     Raises
     ------
@@ -262,7 +262,7 @@ class Moco(nn.Module):
     The patch projection of a transformer stays as drawn, which keeps its training stable.
     """
 
-    monitored = True
+    compares, monitored = True, True
     parts, temperature = 1, 0.2
 
     def __init__(self, encoder, settings):
@@ -352,7 +352,7 @@ class Clsp(Moco):
 class Mae(nn.Module):
     """Masked autoencoder (He et al. 2021, arXiv:2111.06377)."""
 
-    monitored = False
+    compares, monitored = False, False
 
     def __init__(self, encoder, settings):
         super().__init__()
@@ -393,7 +393,7 @@ class SimSiam(nn.Module):
     The two differ in their pairs of views alone: those of LenSiam have the same lens and other sources.
     """
 
-    monitored = True
+    compares, monitored = True, True
 
     def __init__(self, encoder, settings):
         super().__init__()

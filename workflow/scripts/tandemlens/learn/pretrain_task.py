@@ -191,7 +191,9 @@ class PretrainTask(lightning.LightningModule):
         rng = np.random.default_rng([self._seed, self.current_epoch, number, self.global_rank])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         views = Views(self._views, generator)
-        first, second = (views(*planes) for planes in self._pair(batch, rng))
+        planes, others = self._pair(batch, rng)
+        first = views(*planes)
+        second = views(*others) if self.pretext.compares else first
         loss, vectors = self.pretext(first.x, second.x, first.valid, generator, **self._third(batch, views, rng))
         self._sums += torch.stack([loss.detach(), spread(vectors), torch.ones_like(loss)]).double()
         return loss
