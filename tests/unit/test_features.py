@@ -16,7 +16,7 @@ from tandemlens.base.wcs import tangent_wcs
 from tandemlens.features.behind import behind_features
 from tandemlens.features.lens_contrast import Sky
 from tandemlens.features.second import second_features
-from tandemlens.features.sequence import Bands
+from tandemlens.features.sequence import SCATTER, TEMPLATE_ERROR, Bands, second_sequence
 from tandemlens.features.table import features_shard, system_features
 
 SED, *YOUNG = (str(ROOT / f"resources/seds/{name}.csv") for name in ("elliptical", "spiral", "starburst"))
@@ -191,3 +191,18 @@ def test_images_are_searched_behind_every_lens_of_known_redshift(tmp_path):
     two = behind.loc["two"]
     assert two.drop([c for c in two.index if "bright" in c or "second" in c or c == "behind_z"]).notna().all()
     assert two["red_snr12"] > 5
+
+
+def test_a_second_sequence_is_counted_by_hand():
+    """One redshift and colour: on the sequence and one sigma off inside, one outside, and one that says nothing."""
+    off = np.sqrt(0.01**2 + SCATTER**2 + TEMPLATE_ERROR**2)
+    x, colours = np.array([3.0, -20.0, 60.0, 10.0]), np.array([[1.0], [1.0 + off], [1.0], [1.0]])
+    covariance = np.array([0.01, 0.01, 0.01, 0.3])[:, None, None] ** 2
+    settings = {"dz_min": 0.1, "z_max": 0.41, "radius_arcsec": 40, "field_arcsec": 100}
+    given = (x, np.zeros(4), colours, covariance, 0.3, (0.0, 0.0), lambda z: np.ones((len(z), 1)), settings)
+    ratio = np.pi * 40**2 / (200**2 - np.pi * 40**2)
+    excess = 1 + np.exp(-0.5) - ratio
+    assert second_sequence(*given) == pytest.approx((excess, excess / np.sqrt(ratio * (1 + ratio) + 1), 0.4))
+    # an empty field counts as half a galaxy
+    x[2] = 0.0
+    assert second_sequence(*given)[0] == pytest.approx(2 + np.exp(-0.5) - ratio / 2)

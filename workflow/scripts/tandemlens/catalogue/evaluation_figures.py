@@ -260,7 +260,17 @@ _PROBES = {
 
 
 def unit_of(curve):
-    """What a training is counted in: episode or epoch, of its curve's columns."""
+    """What a training is counted in.
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+
+    Returns
+    -------
+    str
+        episode or epoch, whichever is a column.
+    """
     return "episode" if "episode" in curve else "epoch"
 
 

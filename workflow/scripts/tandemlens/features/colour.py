@@ -10,7 +10,8 @@ from scipy.stats import chi2
 from tandemlens.base.errors import InputError
 from tandemlens.base.robust import robust_sigma
 
-#: a magnitude below this S/N carries no information: its error is set to `_UNKNOWN_MAG`
+#: a magnitude with a larger error than this S/N has on the usual scale, on the asinh scale a S/N of 2.2, carries no
+#: information: its error is set to `_UNKNOWN_MAG`
 _LEAST_SNR = 3.0
 _UNKNOWN_MAG = 3.0
 
@@ -48,8 +49,9 @@ class Colours:
 def adjacent_colours(mag: np.ndarray, mag_err: np.ndarray) -> Colours:
     """Colours of neighbouring bands with their full covariance ``A diag(sigma^2) A^T``.
 
-    Neighbouring colours share a band, hence minus its variance off the diagonal. A magnitude with S/N below 3 or none
-    at all gets an error of 3 mag: asinh magnitudes saturate there, so it must not speak.
+    Neighbouring colours share a band, hence minus its variance off the diagonal. A magnitude with an error above 0.36
+    mag (S/N below 2.2 on the asinh scale), or none at all, gets an error of 3 mag: asinh magnitudes saturate there, so
+    it must not speak.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@ from tandemlens.sky.paint import Galaxy
 if TYPE_CHECKING:
     from tandemlens.sky.spectra import Spectra
 
-#: richness counts red members above this many L*; luminosity function with faint slope -1 (Rykoff et al. 2014, eq. 8)
+#: richness counts members above this many L*: here all of them, where Rykoff et al. (2014) count red ones; luminosity
+#: function with faint slope -1 (their eq. 8)
 _RICHNESS_LIMIT, _FAINTEST, _BRIGHTEST = 0.2, 0.02, 6.0
 #: share of members on the red sequence, its scatter, and that of the others, mag
 _RED_SHARE, _RED_SCATTER, _BLUE_SCATTER = 0.8, 0.05, 0.12

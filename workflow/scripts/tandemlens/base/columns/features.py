@@ -127,7 +127,7 @@ COLUMNS = [
     _feature(
         "behind_match",
         "",
-        "red sources brighter than 0.4 L* at one redshift behind, weighted to the centre",
+        "red sources brighter than 0.16 L* at one redshift behind, weighted to the centre",
         0,
         ucd="src.density",
     ),
