@@ -84,7 +84,7 @@ class Bags(Dataset):
         If there is no file, or they differ in what the stamps of one run have in common.
     """
 
-    def __init__(self, paths: list[str], wanted: set[str] | None = None, other_paths: Sequence[str] = ()) -> None:
+    def __init__(self, paths: Sequence[str], wanted: set[str] | None = None, other_paths: Sequence[str] = ()) -> None:
         self.format = stamp_blocks([*paths, *other_paths], _BLOCK)[1]
         self.target_ids: list[str] = []
         self.labels: list[np.ndarray] = []

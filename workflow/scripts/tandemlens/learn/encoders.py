@@ -9,6 +9,7 @@ from many thousands.
 import json
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -287,7 +288,7 @@ def save_reason(folder: str | Path, reason: str, facts: dict[str, Any]) -> None:
     write_text(Path(folder) / _FACTS, json.dumps({"trained": False, "reason": reason, **facts}, indent=1))
 
 
-def load_encoder(folder: str | Path, bands: list[str], size: int) -> Encoder:
+def load_encoder(folder: str | Path, bands: Sequence[str], size: int) -> Encoder:
     """The encoder of the pretraining.
 
     Parameters

@@ -377,7 +377,7 @@ def score_bags(
     rows: np.ndarray,
     batch: int,
     device: torch.device,
-    views: list[tuple[bool, ...]],
+    views: Sequence[tuple[bool, bool, bool]],
     workers: int = 0,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Logits and attention, the mean over views.

@@ -4,6 +4,7 @@ A system is described by the features of the stamp of its centre and the mean of
 fitted to systems of one role and judged on those of another.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ _FOLDS, _RIDGES = 5, np.logspace(0, 6, 13)
 
 @torch.no_grad()
 def system_features(
-    encoder: "Encoder", paths: list[str], wanted: set[str], batch: int, device: torch.device
+    encoder: "Encoder", paths: Sequence[str], wanted: set[str], batch: int, device: torch.device
 ) -> tuple[list[str], np.ndarray]:
     """Features of systems, read a few systems at a time.
 

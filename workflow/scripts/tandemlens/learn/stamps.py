@@ -1,7 +1,7 @@
 """Reading stamps.h5 (`tandemlens.features.stamps`): system by system, or in blocks for training."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -205,7 +205,7 @@ class Block:
         return self.high - self.low
 
 
-def stamp_blocks(paths: list[str], most: int, wanted: set[str] | None = None) -> tuple[list[Block], Format]:
+def stamp_blocks(paths: Sequence[str], most: int, wanted: set[str] | None = None) -> tuple[list[Block], Format]:
     """Divide the stamps of many shards into blocks.
 
     Parameters
