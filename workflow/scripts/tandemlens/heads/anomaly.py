@@ -7,8 +7,10 @@ of the training better, by more than the error.
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +24,14 @@ from tandemlens.base.status import OK
 from tandemlens.base.tables import write_table
 from tandemlens.heads.declaration import Declaration
 from tandemlens.learn.classifier import reproducible
-from tandemlens.learn.detectors import HypersphereSettings, as_double, fit_detector, restore_detector
+from tandemlens.learn.detectors import (
+    Hypersphere,
+    HypersphereSettings,
+    Neighbours,
+    as_double,
+    fit_detector,
+    restore_detector,
+)
 from tandemlens.learn.encoders import load_encoder, save_encoder
 from tandemlens.learn.evidence import Ranks
 from tandemlens.learn.hypersphere import effective_rank
@@ -33,6 +42,9 @@ from tandemlens.learn.pu import placements
 from tandemlens.learn.sample import refuse_dropped
 from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.weights import save_weights
+
+if TYPE_CHECKING:
+    from tandemlens.learn.encoders import Encoder
 
 DECLARATION = Declaration(
     name="anomaly",
@@ -70,7 +82,9 @@ _BATCH = 256
 _FACTS = ("by", "reason", "names", "report")
 
 
-def fit(table, model_dir, cfg, encoder_dir=None, stamps=()):
+def fit(
+    table: pd.DataFrame, model_dir: str, cfg: dict[str, Any], encoder_dir: str | None = None, stamps: Sequence[str] = ()
+) -> None:
     """Choose and fit a detector on the non-lenses of role train, with ranks from those of role stop.
 
     Parameters
@@ -84,7 +98,7 @@ def fit(table, model_dir, cfg, encoder_dir=None, stamps=()):
         Section ``anomaly`` of the settings, and ``bands``, ``seed`` and ``threads``.
     encoder_dir : str, optional
         models/encoder, whose features replace those of the table if the setting ``features`` says so.
-    stamps : list of str
+    stamps : sequence of str
         stamps.h5 of the shards of the training sample, for the encoder.
 
     Raises
@@ -92,13 +106,12 @@ def fit(table, model_dir, cfg, encoder_dir=None, stamps=()):
     InputError
         If features of an encoder are asked for and there is none.
     """
-    by_encoder = cfg["features"] == "encoder"
-    if by_encoder and not encoder_dir:
+    if cfg["features"] == "encoder" and not encoder_dir:
         raise InputError("anomaly.features is encoder but this run has no stage pretrain; set it to table")
     names = feature_names(cfg["bands"])
     try:
         with reproducible(torch.device("cpu"), cfg["threads"]):
-            if by_encoder:
+            if cfg["features"] == "encoder" and encoder_dir:
                 table, names = _encode_sample(table, model_dir, encoder_dir, stamps)
             head = fit_head(table, cfg, names)
     except InputError as error:
@@ -107,7 +120,7 @@ def fit(table, model_dir, cfg, encoder_dir=None, stamps=()):
     head.save(model_dir)
 
 
-def score(features, model_dir, out_path, stamps=None):
+def score(features: pd.DataFrame, model_dir: str, out_path: str, stamps: str | None = None) -> None:
     """Score a shard.
 
     Parameters
@@ -138,7 +151,7 @@ def score(features, model_dir, out_path, stamps=None):
     write_table(out_path, out.astype({"target_id": "str", "anomaly_by": "str"}), DECLARATION.table)
 
 
-def encoded(encoder, paths, wanted):
+def encoded(encoder: "Encoder", paths: Sequence[str], wanted: set[str]) -> pd.DataFrame:
     """Features of an encoder in place of the feature table.
 
     Parameters
@@ -158,7 +171,9 @@ def encoded(encoder, paths, wanted):
     return pd.DataFrame({"target_id": pd.Series(target_ids, dtype="str"), "status": OK, **columns})
 
 
-def _encode_sample(table, model_dir, encoder_dir, stamps):
+def _encode_sample(
+    table: pd.DataFrame, model_dir: str, encoder_dir: str, stamps: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
     """The training sample with features of the encoder, which is kept beside the head; and their names."""
     form = stamp_blocks(stamps, _BATCH)[1]
     encoder = load_encoder(encoder_dir, form.bands, form.pixels)
@@ -192,32 +207,35 @@ class Head:
 
     by: str = _NONE
     reason: str = ""
-    names: list = field(default_factory=list)
-    report: dict = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
     standard: Standard | None = None
     null: Ranks | None = None
-    detector: torch.nn.Module | None = None
+    detector: Hypersphere | Neighbours | None = None
 
-    def distance(self, features):
+    def distance(self, features: pd.DataFrame) -> np.ndarray:
         """Distances, (n,) ndarray, of rows with features from the training sample, as the detector measures them."""
+        assert self.detector is not None  # a head without says so, and is not asked
+        assert self.standard is not None
         return self.detector.score(self.standard(feature_matrix(features, self.names)))
 
-    def score(self, features):
+    def score(self, features: pd.DataFrame) -> np.ndarray:
         """Ranks, (n,) ndarray in (0, 1), of rows with features among held-out non-lenses."""
+        assert self.null is not None  # as above
         return self.null(self.distance(features))
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         """Write the head into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         facts = {name: getattr(self, name) for name in _FACTS}
-        if self.detector is not None:
+        if self.detector is not None and self.standard is not None and self.null is not None:
             facts |= {"standard": self.standard.lists(), "null": asdict(self.null)}
             save_weights(folder / _DETECTOR, self.detector.state_dict())
         write_text(folder / _HEAD, json.dumps(facts, indent=1))
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> "Head":
         """Read a head from a folder."""
         folder = Path(folder)
         facts = json.loads((folder / _HEAD).read_text())
@@ -227,7 +245,7 @@ class Head:
         return cls(**facts, detector=restore_detector(facts["by"], load_file(folder / _DETECTOR)))
 
 
-def fit_head(table, cfg, names):
+def fit_head(table: pd.DataFrame, cfg: dict[str, Any], names: list[str]) -> Head:
     """Compare the detectors, and fit the one that is chosen.
 
     Parameters
@@ -272,7 +290,7 @@ def fit_head(table, cfg, names):
     return head
 
 
-def _non_lenses(used, names):
+def _non_lenses(used: pd.DataFrame, names: list[str]) -> NonLenses:
     roles = used["role"].to_numpy(object)
     for role, least in (("train", LEAST_TRAIN), ("stop", LEAST_STOP)):
         count = int((roles == role).sum())
@@ -285,15 +303,15 @@ def _non_lenses(used, names):
     return NonLenses(feature_matrix(used, names), classes, groups, roles == "train", roles == "stop")
 
 
-def _training(detector, x):
+def _training(detector: Hypersphere | Neighbours, x: np.ndarray) -> dict[str, Any]:
     """First and last loss of a network, and in how many dimensions it keeps the sample; nothing where there is none."""
-    if not detector.losses:
+    if isinstance(detector, Neighbours) or not detector.losses:
         return {}
     with torch.no_grad():
         kept = effective_rank(detector.network(as_double(x)))
     return {"first_loss": detector.losses[0], "last_loss": detector.losses[-1], "effective_rank": kept}
 
 
-def _area_of_tandems(head, tandems, null):
+def _area_of_tandems(head: Head, tandems: pd.DataFrame, null: np.ndarray) -> float | None:
     """Area under the ROC curve of held-out tandems, told and not used; None without any."""
     return float(placements(head.distance(tandems), null)[0].mean()) if len(tandems) else None

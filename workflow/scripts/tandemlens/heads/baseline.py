@@ -6,8 +6,10 @@ the search for cluster-scale lenses in the Legacy Surveys by Zhang et al. (2026)
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +54,14 @@ _FACTS, _WEIGHTS = "baseline.json", "weights.safetensors"
 _NETWORK = "resnet18"
 
 
-def fit(systems, folds, cutout_paths, model_dir, cfg, progress):
+def fit(
+    systems: pd.DataFrame,
+    folds: pd.DataFrame,
+    cutout_paths: list[str],
+    model_dir: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Train the head.
 
     Parameters
@@ -92,7 +101,7 @@ def fit(systems, folds, cutout_paths, model_dir, cfg, progress):
     write_text(folder / _FACTS, json.dumps({"trained": True, **facts, **sample.counts(), **report}, indent=1))
 
 
-def score(cutouts_path, model_dir, out_path, cfg):
+def score(cutouts_path: str, model_dir: str, out_path: str, cfg: dict[str, Any]) -> None:
     """Score a shard.
 
     Parameters
@@ -133,16 +142,16 @@ class _Sample:
     roles: np.ndarray
     without: int
 
-    def counts(self):
+    def counts(self) -> dict[str, Any]:
         """How many systems of each role, and how many of them tandems."""
-        out = {"without_image": self.without}
+        out: dict[str, Any] = {"without_image": self.without}
         for role in ("train", "stop"):
             rows = self.roles == role
             out[role] = {"systems": int(rows.sum()), "positives": int(self.labels[rows].sum())}
         return out
 
 
-def _read_sample(used, paths, facts, cfg):
+def _read_sample(used: pd.DataFrame, paths: list[str], facts: dict[str, Any], cfg: dict[str, Any]) -> _Sample:
     """Images of the systems that have one; the scale of every band goes to the facts."""
     framing = Framing(cfg["side_arcsec"], cfg["pixels"])
     noise = noise_levels(paths, cfg["bands"], framing, set(used.loc[used["role"] == "train", "target_id"]))
@@ -154,22 +163,28 @@ def _read_sample(used, paths, facts, cfg):
     return _Sample(images[valid], labels, roles, len(used) - len(rows))
 
 
-def _train(sample, facts, cfg, device, progress):
+def _train(
+    sample: _Sample,
+    facts: dict[str, Any],
+    cfg: dict[str, Any],
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     rng = np.random.default_rng(cfg["seed"])
     settings = TrainingSettings(**{field.name: cfg[field.name] for field in fields(TrainingSettings)})
-    rows = [np.flatnonzero(sample.roles == role) for role in ("train", "stop")]
+    train, stop = (np.flatnonzero(sample.roles == role) for role in ("train", "stop"))
     network = _network(facts, rng)
     with reproducible(device, cfg["threads"]):
         images = torch.from_numpy(sample.images)
-        report = train_classifier(network, images, sample.labels, *rows, settings, rng, device, progress)
+        report = train_classifier(network, images, sample.labels, train, stop, settings, rng, device, progress)
     return network, report
 
 
-def _network(facts, rng):
+def _network(facts: dict[str, Any], rng: np.random.Generator) -> torch.nn.Module:
     return create_network(_NETWORK, rng, in_chans=len(facts["bands"]), num_classes=1)
 
 
-def _check(rows):
+def _check(rows: pd.DataFrame) -> None:
     for role, least in (("train", LEAST_TRAIN), ("stop", LEAST_STOP)):
         labels = rows.loc[rows["role"] == role, "label"]
         positives = int(labels.sum())

@@ -8,6 +8,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ from tandemlens.learn.matrix import feature_matrix, feature_names, usable
 from tandemlens.learn.resample import paired_difference
 from tandemlens.learn.sample import refuse_dropped
 from tandemlens.learn.trees import Trees, tuned
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 DECLARATION = Declaration(
     name="classic",
@@ -70,7 +74,7 @@ _DRIVERS = 5
 _HEAD, _TREES, _NONE = "classic.json", "trees.json", "none"
 
 
-def fit(table, model_dir, cfg):
+def fit(table: pd.DataFrame, model_dir: str, cfg: dict[str, Any]) -> None:
     """Train the head.
 
     Parameters
@@ -86,7 +90,7 @@ def fit(table, model_dir, cfg):
     folder.mkdir(parents=True, exist_ok=True)
     try:
         refuse_dropped(table["role"], table["reason_role"])
-        storage = folder / "trials.db" if cfg["trials"] else None
+        storage = str(folder / "trials.db") if cfg["trials"] else None
         head = fit_classic(table, table["label"], table["group"], table["role"], cfg, storage)
     except InputError as error:
         log.warning("the classic head is not trained: %s", error)
@@ -95,7 +99,7 @@ def fit(table, model_dir, cfg):
         head.save(folder)
 
 
-def score(features, model_dir, out_path):
+def score(features: pd.DataFrame, model_dir: str, out_path: str) -> None:
     """Score a shard.
 
     Parameters
@@ -116,7 +120,7 @@ def score(features, model_dir, out_path):
     write_table(out_path, out.astype({"target_id": "str"}), DECLARATION.table)
 
 
-def _drivers(parts):
+def _drivers(parts: pd.DataFrame) -> list[str]:
     """The features that moved each score most, as text."""
     order = np.argsort(-np.abs(parts.to_numpy()), axis=1)[:, :_DRIVERS]
     names = parts.columns.to_numpy()
@@ -141,17 +145,17 @@ class Classic:
         What was tried and how it did.
     """
 
-    names: list
+    names: list[str]
     learner: str
     trees: Trees
     line: Line
-    report: dict = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def _model(self):
-        return {"trees": self.trees, "logistic": self.line}[self.learner]
+    def _model(self) -> Trees | Line:
+        return self.trees if self.learner == "trees" else self.line
 
-    def contributions(self, features):
+    def contributions(self, features: pd.DataFrame) -> pd.DataFrame:
         """What every feature adds to the score.
 
         Parameters
@@ -166,7 +170,7 @@ class Classic:
         parts = self._model.contributions(feature_matrix(features, self.names))
         return pd.DataFrame(parts, columns=[*self.names, "bias"], index=features.index)
 
-    def score(self, features):
+    def score(self, features: pd.DataFrame) -> np.ndarray:
         """Log odds of a tandem at the prior of the training sample; larger is more like one.
 
         Parameters
@@ -179,7 +183,7 @@ class Classic:
         """
         return self._model.score(feature_matrix(features, self.names))
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         """Write the head.
 
         Parameters
@@ -194,7 +198,7 @@ class Classic:
         write_text(folder / _HEAD, json.dumps({**facts, "line": self.line.to_dict()}, indent=1))
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> "Classic":
         """Read a head.
 
         Parameters
@@ -210,7 +214,15 @@ class Classic:
         return cls(trees=trees, line=line, **facts)
 
 
-def fit_classic(features, labels, groups, roles, cfg, storage=None, names=None):
+def fit_classic(
+    features: pd.DataFrame,
+    labels: np.ndarray,
+    groups: "ArrayLike",
+    roles: np.ndarray,
+    cfg: dict[str, Any],
+    storage: str | None = None,
+    names: list[str] | None = None,
+) -> Classic:
     """Fit trees and logistic regression, and choose.
 
     Parameters
@@ -250,7 +262,9 @@ def fit_classic(features, labels, groups, roles, cfg, storage=None, names=None):
     return Classic(names, learner, trees, line, {**counts, **compared, "hyperparameters": chosen})
 
 
-def _choose(values, labels, groups, chosen, cfg):
+def _choose(
+    values: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, chosen: dict[str, float], cfg: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
     """Trees only if their AUROC is larger by more than its error over groups, on folds that neither has seen."""
     scores = {learner: np.full(len(labels), np.nan) for learner in _LEARNERS}
     # the folds are not those that the hyperparameters of the trees were tuned on
@@ -267,7 +281,7 @@ def _choose(values, labels, groups, chosen, cfg):
     return learner, {"auroc": areas, "difference": [found["low"], found["high"]]}
 
 
-def _labels(labels):
+def _labels(labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     found = set(np.unique(labels).tolist())
     if not found <= {0, 1}:
@@ -275,7 +289,7 @@ def _labels(labels):
     return labels.astype(int)
 
 
-def _check(labels, groups):
+def _check(labels: np.ndarray, groups: np.ndarray) -> None:
     positives = int(labels.sum())
     if positives < LEAST or positives == len(labels):
         raise InputError(

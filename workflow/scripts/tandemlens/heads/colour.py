@@ -1,6 +1,7 @@
 """The colour head: the chance that unrelated arcs agree in colour as well as these do."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from tandemlens.features.arcs import arc_colours, sequence_at, strongest, well_m
 from tandemlens.features.colour import Subsets, bridged_colours, huber_centroid, quadratic, sequence_offset
 from tandemlens.features.sequence import Bands
 from tandemlens.heads.declaration import Declaration
+
+if TYPE_CHECKING:
+    from tandemlens.features.colour import Colours
 
 DECLARATION = Declaration(
     name="colour",
@@ -74,7 +78,7 @@ _BROAD = 0.6
 _LOG_2PI = np.log(2 * np.pi)
 
 
-def fit(shards, model_dir, cfg):
+def fit(shards: list[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]], model_dir: str, cfg: dict[str, Any]) -> None:
     """Gather the colours of unrelated segments, kept by the same rule as those to be scored: the model is this table.
 
     Parameters
@@ -86,7 +90,8 @@ def fit(shards, model_dir, cfg):
     cfg : dict
         Section ``colour`` of the settings, and ``bands``.
     """
-    bands, kept = cfg["bands"], None
+    bands = cfg["bands"]
+    kept: Any = None
     columns = expand(POPULATION, bands)
     for targets, segments, photometry in shards:
         frame = segments.merge(photometry, on=["target_id", "label"]).merge(
@@ -103,7 +108,16 @@ def fit(shards, model_dir, cfg):
     write_table(Path(model_dir) / "population.parquet", kept, columns)
 
 
-def score(targets, segments, photometry, features, sequence_path, model_dir, out_path, cfg):
+def score(
+    targets: pd.DataFrame,
+    segments: pd.DataFrame,
+    photometry: pd.DataFrame,
+    features: pd.DataFrame,
+    sequence_path: str,
+    model_dir: str,
+    out_path: str,
+    cfg: dict[str, Any],
+) -> None:
     """Score the targets of a shard that have a feature row of status ok.
 
     Parameters
@@ -149,7 +163,14 @@ def score(targets, segments, photometry, features, sequence_path, model_dir, out
     write_table(out_path, pd.DataFrame(rows, columns=[c.name for c in DECLARATION.table]), DECLARATION.table)
 
 
-def colour_evidence(colours, unrelated, sequence, floor, n_draws, rng):
+def colour_evidence(
+    colours: "Colours",
+    unrelated: np.ndarray,
+    sequence: tuple[np.ndarray, np.ndarray],
+    floor: float,
+    n_draws: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
     """Evidence that some of the arcs share a colour that neither chance nor the foreground sequence explains.
 
     For every subset of two arcs or more, the Bayes factor of one common colour, drawn from the population (mean m,
@@ -200,7 +221,7 @@ def colour_evidence(colours, unrelated, sequence, floor, n_draws, rng):
     }
 
 
-def tail_probability(value, null):
+def tail_probability(value: float, null: np.ndarray) -> float:
     """Probability of `value` or more under a simulated null, continued by an exponential tail.
 
     Parameters
@@ -226,7 +247,14 @@ def tail_probability(value, null):
 class _Weigher:
     """ln Bayes factors of all subsets for colours of given errors."""
 
-    def __init__(self, covariance, intrinsic, mean, spread, sequence):
+    def __init__(
+        self,
+        covariance: np.ndarray,
+        intrinsic: np.ndarray,
+        mean: np.ndarray,
+        spread: np.ndarray,
+        sequence: tuple[np.ndarray, np.ndarray],
+    ) -> None:
         total = covariance + intrinsic
         self.subsets = Subsets(np.linalg.inv(total), 2)
         self._mean = mean
@@ -243,26 +271,33 @@ class _Weigher:
         if known:
             self._parts.append((_MEMBER_SHARE, sequence[0], covariance + sequence[1]))
 
-    def __call__(self, value):
+    def __call__(self, value: np.ndarray) -> np.ndarray:
         pull, square = self.subsets.sums(value - self._mean)
         common = self._constant - 0.5 * (square - quadratic(pull, self._inverse))
         single = logsumexp([np.log(w) + _log_normal(value - m, s) for w, m, s in self._parts], axis=0)
         return common - single @ self.subsets.member.T.astype(float)
 
 
-def _log_normal(away, covariance):
+def _log_normal(away: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     inverse = np.linalg.inv(covariance)
     return -0.5 * (quadratic(away, inverse) + np.linalg.slogdet(covariance)[1] + away.shape[-1] * _LOG_2PI)
 
 
-def _moments(unrelated, p):
+def _moments(unrelated: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray]:
     if len(unrelated) < max(3, p + 1):
         return (unrelated.mean(0) if len(unrelated) else np.zeros(p)), _BROAD**2 * np.eye(p)
     fitted = LedoitWolf().fit(unrelated)
     return fitted.location_, fitted.covariance_
 
 
-def _unrelated_draws(colours, unrelated, mean, spread, n_draws, rng):
+def _unrelated_draws(
+    colours: "Colours",
+    unrelated: np.ndarray,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    n_draws: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Systems of unrelated arcs: real colours of the population, or its Gaussian with this system's errors."""
     n, p = colours.value.shape
     if len(unrelated) >= _LEAST_POPULATION:
@@ -271,7 +306,9 @@ def _unrelated_draws(colours, unrelated, mean, spread, n_draws, rng):
     return mean + np.einsum("nab,knb->kna", root, rng.standard_normal((n_draws, n, p)))
 
 
-def _population(population, target_id, group_id, bands, used):
+def _population(
+    population: pd.DataFrame, target_id: str, group_id: str, bands: tuple[str, ...], used: np.ndarray
+) -> tuple[np.ndarray, str]:
     """Colours that stand for unrelated arcs, from the closest kind that has enough of them."""
     colours = population[[f"colour_{pair}" for pair in adjacent_pairs(bands)]].to_numpy(float)
     colours = bridged_colours(colours, used)

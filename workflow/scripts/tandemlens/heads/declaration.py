@@ -3,6 +3,7 @@
 import ast
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tandemlens.base.columns.registry import TARGET, Column
 from tandemlens.base.errors import InputError, SettingsError
@@ -56,25 +57,25 @@ class Declaration:
     score: str
     kind: str
     bands: int
-    columns: tuple
-    fit_on: dict = field(default_factory=dict)
-    score_on: tuple = ()
+    columns: tuple[Column, ...]
+    fit_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    score_on: tuple[str, ...] = ()
     environment: str = "learn"
     fused: bool = True
     threads: int = 2
 
     @property
-    def trained(self):
+    def trained(self) -> bool:
         """Whether it needs a training sample."""
         return "train" in self.fit_on
 
     @property
-    def table(self):
+    def table(self) -> list[Column]:
         """Columns of its table of scores, as a list of Column."""
         return [TARGET, *self.columns]
 
 
-def head_names(scripts):
+def head_names(scripts: str | Path) -> list[str]:
     """Names of all heads that there are.
 
     Parameters
@@ -89,7 +90,7 @@ def head_names(scripts):
     return sorted(p.stem for p in _folder(scripts).glob("*.py") if p.stem not in ("__init__", "declaration"))
 
 
-def read_declaration(name, scripts):
+def read_declaration(name: str, scripts: str | Path) -> Declaration:
     """Declaration of a head, from the syntax tree of its module: no head is imported to plan a run.
 
     Parameters
@@ -114,15 +115,15 @@ def read_declaration(name, scripts):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["DECLARATION"]:
             try:
-                declared = Declaration(**{k.arg: _value(k.value) for k in node.value.keywords})
-            except (TypeError, ValueError) as error:
+                declared = Declaration(**_keywords(node.value))
+            except (AttributeError, TypeError, ValueError) as error:
                 raise SettingsError(f"DECLARATION in {path.name}: {error}; give literals and columns alone") from error
             _check(declared, name)
             return declared
     raise SettingsError(f"{path.name} has no DECLARATION; add one as in classic.py")
 
 
-def score_tables(scripts):
+def score_tables(scripts: str | Path) -> dict[str, list[Column]]:
     """Columns of the tables of scores of all heads that there are.
 
     Parameters
@@ -137,20 +138,24 @@ def score_tables(scripts):
     return {name: read_declaration(name, scripts).table for name in head_names(scripts)}
 
 
-def _folder(scripts):
+def _folder(scripts: str | Path) -> Path:
     return Path(scripts) / "tandemlens" / "heads"
 
 
-def _value(node):
+def _value(node: ast.expr) -> Any:
     """A literal, or a tuple with columns of literals."""
     if isinstance(node, ast.Tuple):
         return tuple(map(_value, node.elts))
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Column":
-        return Column(*map(_value, node.args), **{k.arg: _value(k.value) for k in node.keywords})
+        return Column(*map(_value, node.args), **_keywords(node))
     return ast.literal_eval(node)
 
 
-def _check(declared, name):
+def _keywords(call: Any) -> dict[str, Any]:
+    return {k.arg: _value(k.value) for k in call.keywords}
+
+
+def _check(declared: Declaration, name: str) -> None:
     asked = [("run", RUN_PRODUCTS), ("train", SHARD_PRODUCTS), ("search", SHARD_PRODUCTS), ("graded", SHARD_PRODUCTS)]
     strange = [f"{s}: {p}" for s, known in asked for p in declared.fit_on.get(s, ()) if p not in known]
     strange += [f"sample {s}" for s in declared.fit_on if s not in dict(asked)]
@@ -167,7 +172,7 @@ def _check(declared, name):
         )
 
 
-def check_heads(heads, bands, settings):
+def check_heads(heads: list[Declaration], bands: list[str], settings: dict[str, Any]) -> None:
     """Refuse heads that this run cannot have.
 
     Parameters
@@ -198,7 +203,7 @@ def check_heads(heads, bands, settings):
         raise SettingsError("config.heads lacks colour; every run has it: it needs no training sample")
 
 
-def check_models(folder, heads, bands, learns):
+def check_models(folder: str, heads: list[Declaration], bands: list[str], learns: bool) -> None:
     """Refuse models of another run that cannot score the targets of this one.
 
     Parameters

@@ -7,8 +7,10 @@ calibrates, on systems that no head has been fitted to.
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,12 @@ from tandemlens.learn.sample import learnt_systems
 from tandemlens.learn.stamps import Format, refuse_format
 from tandemlens.learn.views import MIRRORED
 from tandemlens.learn.weights import save_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from tandemlens.learn.encoders import Encoder
+    from tandemlens.learn.pooling import BagClassifier
 
 DECLARATION = Declaration(
     name="mil",
@@ -73,7 +81,17 @@ _NETWORK = ("width", "layers", "dropout")
 _LOST = "run again, or set mil.device to cpu or a smaller mil.batch"
 
 
-def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, checkpoint, cfg, progress):
+def fit(
+    systems: pd.DataFrame,
+    folds: pd.DataFrame,
+    train_paths: list[str],
+    search_paths: list[str],
+    encoder_dir: str | None,
+    model_dir: str,
+    checkpoint: str | Path,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Train the head.
 
     Parameters
@@ -112,7 +130,8 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
         used = learnt_systems(systems, folds).set_index("target_id")
         bags = Bags(train_paths, set(used.index), search_paths if cfg["unlabelled_weight"] else ())
         rows, counts = _rows(bags, used, cfg)
-        pretrained = load_encoder(encoder_dir, bags.format.bands, bags.format.pixels) if cfg["pretrained"] else None
+        form = bags.format
+        pretrained = load_encoder(encoder_dir, form.bands, form.pixels) if cfg["pretrained"] and encoder_dir else None
     except InputError as error:
         _refuse(folder, str(error))
         return
@@ -139,7 +158,7 @@ def fit(systems, folds, train_paths, search_paths, encoder_dir, model_dir, check
     last.remove()
 
 
-def score(stamps_path, model_dir, out_path, cfg):
+def score(stamps_path: str, model_dir: str, out_path: str, cfg: dict[str, Any]) -> None:
     """Score a shard.
 
     Parameters
@@ -175,7 +194,7 @@ def score(stamps_path, model_dir, out_path, cfg):
     write_table(out_path, table.astype({"target_id": "str", "mil_by": "str", "attention": "str"}), DECLARATION.table)
 
 
-def _check_settings(cfg, encoder_dir):
+def _check_settings(cfg: dict[str, Any], encoder_dir: str | None) -> None:
     if cfg["pretrained"] and not encoder_dir:
         raise InputError("mil.pretrained is true but this run has no stage pretrain; set it to false")
     joint = cfg["joint"]
@@ -186,19 +205,21 @@ def _check_settings(cfg, encoder_dir):
         )
 
 
-def _refuse(folder, reason):
+def _refuse(folder: Path, reason: str) -> None:
     log.warning("the mil head is not trained: %s", reason)
     write_text(folder / _FACTS, json.dumps({"trained": False, "reason": reason}, indent=1))
 
 
-def _fingerprint(used, train_paths, search_paths, encoder_dir, cfg):
+def _fingerprint(
+    used: pd.DataFrame, train_paths: list[str], search_paths: list[str], encoder_dir: str | None, cfg: dict[str, Any]
+) -> str:
     """Digest of all that decides the weights."""
     files = [*train_paths, *(search_paths if cfg["unlabelled_weight"] else ())]
-    files += sorted(Path(encoder_dir).iterdir()) if cfg["pretrained"] else []
+    files += sorted(map(str, Path(encoder_dir).iterdir())) if cfg["pretrained"] and encoder_dir else []
     return fingerprint(cfg, files, sorted(zip(used.index, used["role"], used["class"], strict=True)))
 
 
-def _rows(bags, used, cfg):
+def _rows(bags: Bags, used: pd.DataFrame, cfg: dict[str, Any]) -> tuple[BagRows, dict[str, Any]]:
     """Which bags play which role, and how many there are."""
     known = used.reindex(bags.target_ids)
     labels = known["label"].eq(True).to_numpy() & ~bags.other
@@ -217,17 +238,26 @@ def _rows(bags, used, cfg):
             f"the search has {len(unlabelled)} systems with stamps; the mil head needs {LEAST_UNLABELLED} to learn "
             "from them: set mil.unlabelled_weight to 0"
         )
-    counts = {n: {"systems": len(rows[n]), "positives": int(labels[rows[n]].sum())} for n in rows}
+    counts: dict[str, Any] = {n: {"systems": len(rows[n]), "positives": int(labels[rows[n]].sum())} for n in rows}
     counts |= {"unlabelled": len(unlabelled), "without_stamps": len(used) - len(rows["train"]) - len(rows["stop"])}
     # tandems are class 0, and all other systems one class, or each its own
-    names = (
-        known["class"].where(~labels & ~bags.other) if cfg["classes"] else pd.Series(np.where(labels, None, "other"))
-    )
+    every = known["class"] if cfg["classes"] else pd.Series("other", index=known.index)
+    names = every.where(~labels & ~bags.other if cfg["classes"] else ~labels)
     numbers, others = pd.factorize(names, sort=True)
     return BagRows(numbers + 1, rows["train"], rows["stop"], unlabelled), {"classes": ["tandem", *others], **counts}
 
 
-def _train(encoder, bags, rows, classes, cfg, rng, device, progress, checkpoint):
+def _train(
+    encoder: "Encoder",
+    bags: Bags,
+    rows: BagRows,
+    classes: int,
+    cfg: dict[str, Any],
+    rng: np.random.Generator,
+    device: "torch.device",
+    progress: Callable[[int, int], None],
+    checkpoint: CheckpointFile,
+) -> "tuple[BagClassifier, dict[str, Any]]":
     settings = BagTraining(**{field.name: cfg[field.name] for field in fields(BagTraining)})
     geometry = np.concatenate([bags.geometry[k] for k in rows.train])
     network = create_classifier(encoder, geometry, cfg, classes, rng)
@@ -239,7 +269,7 @@ def _train(encoder, bags, rows, classes, cfg, rng, device, progress, checkpoint)
     return network, report
 
 
-def _load(facts, path):
+def _load(facts: dict[str, Any], path: str | Path) -> "BagClassifier":
     form, rng = Format(**facts["format"]), np.random.default_rng(0)
     # the weights that are drawn are all replaced
     encoder = create_encoder(facts["encoder"], len(form.bands), form.pixels, rng)
@@ -248,7 +278,7 @@ def _load(facts, path):
     return network
 
 
-def _text(labels, attention):
+def _text(labels: np.ndarray, attention: np.ndarray) -> str:
     """Segments with their attention, the largest first."""
     order = np.argsort(-attention, kind="stable")
     return " ".join(f"{labels[k]}:{attention[k]:.3f}" for k in order)

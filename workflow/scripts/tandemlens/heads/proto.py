@@ -7,8 +7,10 @@ error, than SimpleShot does: the nearest mean of the encoder's plain features, w
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +37,11 @@ from tandemlens.learn.shots import Episodes, SimpleShot, lens_prototype
 from tandemlens.learn.stamps import Format, refuse_format
 from tandemlens.learn.views import Views
 from tandemlens.learn.weights import save_weights
+
+if TYPE_CHECKING:
+    from tandemlens.learn.encoders import Encoder
+    from tandemlens.learn.frozen import FrozenBags
+    from tandemlens.learn.shots import Ranking
 
 DECLARATION = Declaration(
     name="proto",
@@ -81,7 +88,17 @@ _FACTS, _WEIGHTS, _NONE = "proto.json", "weights.safetensors", "none"
 _NETWORK = ("width", "layers", "dropout", "distance")
 
 
-def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, graded=None, search_paths=()):
+def fit(
+    systems: pd.DataFrame,
+    folds: pd.DataFrame,
+    train_paths: list[str],
+    encoder_dir: str | None,
+    model_dir: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+    graded: pd.Series | None = None,
+    search_paths: Sequence[str] = (),
+) -> None:
     """Train the head.
 
     Parameters
@@ -103,7 +120,7 @@ def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, grad
         Called with episodes done and episodes at most.
     graded : pandas.Series of bool, optional
         Whether graded targets of the search are lenses, by target_id (`tandemlens.learn.grades.labelled_targets`).
-    search_paths : list of str
+    search_paths : sequence of str
         stamps.h5 of the shards of the search, where those are.
 
     Raises
@@ -118,7 +135,7 @@ def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, grad
     try:
         sample = _Sample(systems, folds, train_paths, graded, search_paths)
         form = sample.bags.format
-        pretrained = load_encoder(encoder_dir, form.bands, form.pixels) if cfg["pretrained"] else None
+        pretrained = load_encoder(encoder_dir, form.bands, form.pixels) if cfg["pretrained"] and encoder_dir else None
     except InputError as error:
         log.warning("the proto head is not trained: %s", error)
         write_text(folder / _FACTS, json.dumps({"trained": False, "reason": str(error)}, indent=1))
@@ -135,7 +152,7 @@ def fit(systems, folds, train_paths, encoder_dir, model_dir, cfg, progress, grad
     write_text(folder / _FACTS, json.dumps(facts, indent=1))
 
 
-def score(stamps_path, model_dir, out_path, cfg):
+def score(stamps_path: str, model_dir: str, out_path: str, cfg: dict[str, Any]) -> None:
     """Score a shard.
 
     Parameters
@@ -174,7 +191,14 @@ def score(stamps_path, model_dir, out_path, cfg):
 class _Sample:
     """Bags of the systems that may be looked at, with their classes and roles, and of graded targets."""
 
-    def __init__(self, systems, folds, train_paths, graded, search_paths):
+    def __init__(
+        self,
+        systems: pd.DataFrame,
+        folds: pd.DataFrame,
+        train_paths: list[str],
+        graded: pd.Series,
+        search_paths: Sequence[str],
+    ) -> None:
         used = learnt_systems(systems, folds)[["target_id", "label", "role"]]
         facts = systems[["target_id", "class", "artefact", "theta_e", "n_seen"]]
         used = used.merge(facts, on="target_id", validate="one_to_one").set_index("target_id")
@@ -201,17 +225,24 @@ class _Sample:
         #: what each of them is taken for
         self.taken = dict(zip(names, np.where(self.graded_lens, LENS, NO_LENS).tolist(), strict=True))
 
-    def labels_used(self, least):
+    def labels_used(self, least: int) -> dict[str, str]:
         """Grades that are part of a prototype: of lenses only where there are enough."""
         enough = self.graded_lens.sum() >= least
         return {name: label for name, label in self.taken.items() if enough or label != LENS}
 
-    def mask(self, role, label):
+    def mask(self, role: str, label: bool) -> np.ndarray:
         """Systems of a role and a label, (n,) bool ndarray."""
         return (self.role == role) & (self.labels == label)
 
 
-def _fit(sample, encoder, cfg, rng, device, progress):
+def _fit(
+    sample: _Sample,
+    encoder: "Encoder",
+    cfg: dict[str, Any],
+    rng: np.random.Generator,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> "tuple[Ranking, str, dict[str, Any]]":
     """The ranking that is used, its name, and what was found about both."""
     draws = [_views(cfg, rng, device) for _ in range(cfg["drawn_views"])]
     frozen = freeze_bags(encoder, sample.bags, sample.rows, cfg["batch"], device, draws, cfg["workers"])
@@ -226,18 +257,21 @@ def _fit(sample, encoder, cfg, rng, device, progress):
     except InputError as error:
         log.warning("the proto head is SimpleShot: %s", error)
         return simple, "simpleshot", {"reason": str(error)}
-    stop = [sample.mask("stop", label) for label in (True, False)]
-    found = gain(*([odds[rows] for rows in stop] for odds in (ranking(frozen), simple(frozen))))
+    lenses, contrasts = (sample.mask("stop", label) for label in (True, False))
+    by_episodes, plain = ranking(frozen), simple(frozen)
+    found = gain((by_episodes[lenses], by_episodes[contrasts]), (plain[lenses], plain[contrasts]))
     report |= {"auroc_episodes": found.auc_candidate, "auroc_simpleshot": found.auc_plain, "error": found.error}
     log.info("AUROC on role stop: episodes %.3f, SimpleShot %.3f", found.auc_candidate, found.auc_plain)
     return (ranking, "episodes", report) if found.kept or not cfg["guard"] else (simple, "simpleshot", report)
 
 
-def _views(cfg, rng, device):
+def _views(cfg: dict[str, Any], rng: np.random.Generator, device: torch.device) -> Views:
     return Views(cfg["views"], torch.Generator(device).manual_seed(int(rng.integers(2**62))))
 
 
-def _examples(ranking, frozen, graded, sample, cfg):
+def _examples(
+    ranking: "Ranking", frozen: "FrozenBags", graded: "FrozenBags | None", sample: _Sample, cfg: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Prototype of lenses; vectors of other systems, and their classes."""
     vectors = ranking.vectors_of(frozen)
     real = ranking.vectors_of(graded) if graded else np.zeros((0, vectors.shape[1]), np.float32)
@@ -250,7 +284,15 @@ def _examples(ranking, frozen, graded, sample, cfg):
     return prototype, np.concatenate([vectors[other], real[wrong]]), classes
 
 
-def _episodes(sample, encoder, frozen, graded, cfg, rng, progress):
+def _episodes(
+    sample: _Sample,
+    encoder: "Encoder",
+    frozen: "FrozenBags",
+    graded: "FrozenBags | None",
+    cfg: dict[str, Any],
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
+) -> tuple[Episodes, dict[str, Any]]:
     """Train the embedding and place its prototypes."""
     held = sample.systems["class"].isin(cfg["held_out"]).to_numpy()
     # systems of classes that no episode of the training shows may be of either role
@@ -268,18 +310,18 @@ def _episodes(sample, encoder, frozen, graded, cfg, rng, progress):
     return ranking, {**classes, "left_out": samplers[0].left_out, **report}
 
 
-def _divided(systems, rows, least):
+def _divided(systems: pd.DataFrame, rows: np.ndarray, least: int) -> np.ndarray:
     """Fine classes of some systems; empty for the others."""
     names = np.full(len(systems), "", dtype=object)
     names[rows] = fine_classes(systems[rows], least)
     return names
 
 
-def _load(facts, path):
+def _load(facts: dict[str, Any], path: str | Path) -> "tuple[Encoder, Episodes | SimpleShot]":
     """Encoder and ranking; the weights that are drawn are all replaced."""
     form, rng, state = Format(**facts["format"]), np.random.default_rng(0), load_file(path)
     encoder = create_encoder(facts["encoder"], len(form.bands), form.pixels, rng)
-    parts = {"encoder": {}, "ranking": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"encoder": {}, "ranking": {}}
     for name, value in state.items():
         part, rest = name.split(".", 1)
         parts[part][rest] = value

@@ -15,6 +15,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,14 @@ _HEAD, _TREES, _FOLDS, _NONE = "pu.json", "trees_{}.json", "folds.parquet", "non
 _FACTS = ("used", "reason", "learner", "names", "report", "labels")
 
 
-def fit(train, search, expected, model_dir, cfg, labels=None):
+def fit(
+    train: pd.DataFrame,
+    search: pd.DataFrame,
+    expected: pd.DataFrame | None,
+    model_dir: str,
+    cfg: dict[str, Any],
+    labels: pd.Series | None = None,
+) -> None:
     """Train the head and judge whether it is to be used.
 
     Parameters
@@ -125,7 +133,7 @@ def fit(train, search, expected, model_dir, cfg, labels=None):
     head.save(model_dir)
 
 
-def score(targets, features, model_dir, out_path):
+def score(targets: pd.DataFrame, features: pd.DataFrame, model_dir: str, out_path: str) -> None:
     """Score a shard.
 
     Parameters
@@ -173,13 +181,13 @@ class Head:
     used: bool = False
     reason: str = ""
     learner: str = _NONE
-    names: list = field(default_factory=list)
-    members: list = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
     folds: pd.Series = field(default_factory=lambda: pd.Series(dtype="int64"))
-    report: dict = field(default_factory=dict)
-    labels: dict = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
-    def score(self, features, group_ids):
+    def score(self, features: pd.DataFrame, group_ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Log odds by the model that has not seen the group; the mean of all where none has.
 
         Parameters
@@ -198,7 +206,7 @@ class Head:
         margins = np.array([member.margin(values) for member in self.members])
         return np.where(fold < 0, margins.mean(axis=0), margins[fold, np.arange(len(fold))]), fold
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         """Write the head into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +224,7 @@ class Head:
         write_table(folder / _FOLDS, table, PU_FOLDS)
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> "Head":
         """Read a head from a folder."""
         folder = Path(folder)
         facts = json.loads((folder / _HEAD).read_text())
@@ -231,7 +239,13 @@ class Head:
         return cls(**facts, members=members, folds=folds)
 
 
-def fit_head(train, search, expected, cfg, labels=None):
+def fit_head(
+    train: pd.DataFrame,
+    search: pd.DataFrame,
+    expected: pd.DataFrame,
+    cfg: dict[str, Any],
+    labels: pd.Series | None = None,
+) -> Head:
     """Fit a model a fold by either learner, choose one, and judge it.
 
     Parameters
@@ -295,11 +309,18 @@ class _Sample:
     negative: np.ndarray
 
     @property
-    def folds(self):
+    def folds(self) -> pd.Series:
         return pd.Series(self.fold, self.rows["group_id"], name="fold").groupby(level=0).first()
 
 
-def _sample(tandems, search, labels, names, cfg, rng):
+def _sample(
+    tandems: pd.DataFrame,
+    search: pd.DataFrame,
+    labels: pd.Series,
+    names: list[str],
+    cfg: dict[str, Any],
+    rng: np.random.Generator,
+) -> "_Sample":
     """A simulated tandem and a target of the same sky, or of groups that are linked, stand in one fold."""
     rows = pd.concat([tandems.assign(cluster=tandems["group"]), search.assign(cluster="")], ignore_index=True)
     lenses, others = (search["target_id"].isin(labels.index[labels == lens]) for lens in (True, False))
@@ -318,7 +339,7 @@ def _sample(tandems, search, labels, names, cfg, rng):
     return _Sample(rows, values, s, fold, negative)
 
 
-def _check(part, search):
+def _check(part: dict[tuple[str, bool], pd.DataFrame], search: pd.DataFrame) -> None:
     least = {"train": LEAST_TRAIN, "stop": LEAST_STOP}
     for (role, tandem), rows in part.items():
         if len(rows) < least[role]:
@@ -333,7 +354,9 @@ def _check(part, search):
         )
 
 
-def _prior(expected, sample, cfg, rng):
+def _prior(
+    expected: pd.DataFrame | None, sample: _Sample, cfg: dict[str, Any], rng: np.random.Generator
+) -> dict[str, Any]:
     """Share of tandems among the targets, at most one half, and how it was found."""
     if expected is not None and len(expected):
         estimate, _ = prior_from_counts(expected, rng)
@@ -351,17 +374,21 @@ def _prior(expected, sample, cfg, rng):
     return {"prior": alpha, "label_frequency": frequency, "prior_from": facts}
 
 
-def _margins(members, of_targets, values):
+#: of tandems and targets, and of tandems and contrasts
+_Margins: TypeAlias = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def _margins(members: list[Member], of_targets: np.ndarray, values: dict[tuple[str, bool], pd.DataFrame]) -> _Margins:
     """Margins of tandems of role stop and of targets, and of the same tandems and contrasts of role stop."""
     tandems, contrasts = (np.mean([m.margin(values["stop", y]) for m in members], axis=0) for y in (True, False))
     return (tandems, of_targets), (tandems, contrasts)
 
 
-def _verdict(margins, chosen, alpha):
+def _verdict(margins: dict[str, _Margins], chosen: str, alpha: float) -> dict[str, Any]:
     (on_targets, on_contrasts), (plain, plain_on_contrasts) = margins[chosen], margins["plain"]
     found = gain(on_targets, plain)
     # against a constant the gain is what exceeds one half
-    paint = gain(on_contrasts, [np.zeros(len(margin)) for margin in on_contrasts])
+    paint = gain(on_contrasts, (np.zeros(len(on_contrasts[0])), np.zeros(len(on_contrasts[1]))))
     s = np.repeat([1, 0], [len(margin) for margin in plain])
     return {
         "kept": found.kept and paint.kept,
@@ -373,7 +400,7 @@ def _verdict(margins, chosen, alpha):
     }
 
 
-def _refusal(verdict):
+def _refusal(verdict: dict[str, Any]) -> str:
     area, contrasts = verdict["auroc"], verdict["auroc_on_contrasts"]
     return (
         f"its AUROC is {area[verdict['chosen']]:.3f} on targets, where simulated contrasts teach {area['plain']:.3f} "
@@ -382,7 +409,7 @@ def _refusal(verdict):
     )
 
 
-def _sensitivity(sample, frequency, learner, cfg):
+def _sensitivity(sample: _Sample, frequency: float, learner: str, cfg: dict[str, Any]) -> dict[str, Any]:
     """How the order of the targets changes if bright tandems in deep images are the likelier ones to be labelled."""
     classifier, s = make_classifier(learner, cfg), sample.s
     standard = Standard.of(sample.values)
@@ -390,7 +417,7 @@ def _sensitivity(sample, frequency, learner, cfg):
     propensity, _ = propensity_by_em(x, context, s, frequency)
     g = out_of_fold_g(classifier, x, s, sample.fold, LeaveOneGroupOut())
 
-    def refit(e):
+    def refit(e: np.ndarray) -> np.ndarray:
         weight = label_weight(g, s, e, sample.negative)
         return Member.of(standard, retrain(classifier, x, s, weight)).margin(sample.values[s == 0])
 

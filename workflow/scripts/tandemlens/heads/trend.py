@@ -10,6 +10,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ _FACTS = ("by", "reason", "names", "widths", "least_jump", "hawkes", "report")
 _PHASE = ("epochs", "steps", "batch", "learning_rate", "momentum", "weight_decay", "smoothing", "ema")
 
 
-def fit(train, search, model_dir, cfg):
+def fit(train: pd.DataFrame, search: pd.DataFrame, model_dir: str, cfg: dict[str, Any]) -> None:
     """Train the head and judge whether it is to be used.
 
     Parameters
@@ -95,7 +96,7 @@ def fit(train, search, model_dir, cfg):
     head.save(model_dir)
 
 
-def score(features, model_dir, out_path):
+def score(features: pd.DataFrame, model_dir: str, out_path: str) -> None:
     """Score a shard.
 
     Parameters
@@ -142,16 +143,17 @@ class Head:
 
     by: str = _NONE
     reason: str = ""
-    names: list = field(default_factory=list)
-    widths: list = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
     least_jump: float = 0.0
-    hawkes: list = field(default_factory=list)
-    report: dict = field(default_factory=dict)
+    hawkes: list[float] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
     standard: Standard | None = None
-    snapshots: list = field(default_factory=list)
+    snapshots: list[torch.nn.Module] = field(default_factory=list)
 
-    def score(self, features):
+    def score(self, features: pd.DataFrame) -> np.ndarray:
         """Scores, (n,) ndarray, of rows with features; larger is more like a tandem."""
+        assert self.standard is not None  # a head without snapshots says so, and is not asked
         path = trajectories(self.snapshots, self.standard(feature_matrix(features, self.names)))
         if self.by == "trend":
             return trend_score(path)
@@ -159,7 +161,7 @@ class Head:
             return hawkes_features(path, self.least_jump) @ np.array(self.hawkes)
         return path.mean(axis=1)
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         """Write the head into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +173,7 @@ class Head:
         write_text(folder / _HEAD, json.dumps(facts, indent=1))
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> "Head":
         """Read a head from a folder."""
         folder = Path(folder)
         facts = json.loads((folder / _HEAD).read_text())
@@ -186,7 +188,7 @@ class Head:
         return cls(**facts, snapshots=snapshots)
 
 
-def fit_head(train, search, cfg):
+def fit_head(train: pd.DataFrame, search: pd.DataFrame, cfg: dict[str, Any]) -> Head:
     """Train the network, and judge both scores.
 
     Parameters
@@ -242,7 +244,7 @@ def fit_head(train, search, cfg):
     )
 
 
-def _check(parts, search):
+def _check(parts: dict[str, pd.DataFrame], search: pd.DataFrame) -> None:
     for role, least in (("train", LEAST_TRAIN), ("stop", LEAST_STOP)):
         if len(parts[role]) < least:
             raise InputError(
@@ -256,7 +258,7 @@ def _check(parts, search):
         )
 
 
-def _refusal(report):
+def _refusal(report: dict[str, Any]) -> str:
     area, error = report["auc"], report["error_of_gain"]
     said = [f"that of the {name} is {area[name]:.3f} (error of the difference {error[name]:.3f})" for name in error]
     return f"the AUROC of the mean prediction is {area[_MEAN]:.3f}; {', '.join(said)}; neither is better by its error"

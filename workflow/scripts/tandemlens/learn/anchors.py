@@ -55,7 +55,7 @@ class Light:
     angle: float
 
 
-def pixel_snr(flux, sigma, mask):
+def pixel_snr(flux: np.ndarray, sigma: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """S/N of every pixel, all bands together.
 
     Parameters
@@ -75,7 +75,7 @@ def pixel_snr(flux, sigma, mask):
     return (np.sinh(flux.astype(np.float64)) * weight).sum(0) / np.sqrt(np.where(total > 0, total, 1))
 
 
-def light_pixels(snr, places, reach):
+def light_pixels(snr: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
     """Pixels of what is seen at some places.
 
     Parameters
@@ -103,7 +103,7 @@ def light_pixels(snr, places, reach):
     return found
 
 
-def kept_pixels(light):
+def kept_pixels(light: np.ndarray) -> np.ndarray:
     """Light and one pixel around it.
 
     Parameters
@@ -117,7 +117,7 @@ def kept_pixels(light):
     return ndimage.binary_dilation(light, np.ones((3, 3), bool))
 
 
-def measure(flux, sigma, mask, light):
+def measure(flux: np.ndarray, sigma: np.ndarray, mask: np.ndarray, light: np.ndarray) -> Light:
     """Measure what is seen.
 
     Parameters
@@ -152,7 +152,7 @@ def measure(flux, sigma, mask, light):
     )
 
 
-def changes(before, after):
+def changes(before: Light, after: Light) -> dict[str, float]:
     """How far the light of a variant is from that of its anchor.
 
     Parameters
@@ -180,7 +180,7 @@ def changes(before, after):
     }
 
 
-def refusals(found, limits):
+def refusals(found: dict[str, float], limits: Acceptance) -> list[str]:
     """Names of the changes that are too large.
 
     Parameters

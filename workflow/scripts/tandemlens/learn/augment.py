@@ -8,7 +8,9 @@ anchor; a stamp that is not keeps the anchor's pixels.
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,10 @@ from tandemlens.learn.diffusion import Sampling, sample
 from tandemlens.learn.generator import load_generator, stamp_facts
 from tandemlens.learn.sky_noise import SkyNoise, lit_pixels
 from tandemlens.learn.stamps import open_stamps, write_stamps
+
+if TYPE_CHECKING:
+    from tandemlens.learn.generator import Generator
+    from tandemlens.learn.stamps import StampFile, Stamps
 
 log = logging.getLogger("tandemlens")
 POOLS = ("restored", "generated")
@@ -54,7 +60,16 @@ class Order:
     index: int
 
 
-def augment_shard(stamps_path, systems, folds, generator_dir, out_stamps, out_table, cfg, progress):
+def augment_shard(
+    stamps_path: str,
+    systems: pd.DataFrame,
+    folds: pd.DataFrame,
+    generator_dir: str,
+    out_stamps: str,
+    out_table: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Make the synthetic systems of a shard.
 
     Parameters
@@ -83,7 +98,7 @@ def augment_shard(stamps_path, systems, folds, generator_dir, out_stamps, out_ta
         except InputError as error:
             log.warning("there are no synthetic systems: %s", error)
             rows = [_row(order, NO_GENERATOR, 0, 0, str(error)) for order in orders]
-            made = []
+            made: list[tuple[str, Stamps]] = []
         else:
             generator.denoiser.to(device)
             maker = Maker(generator, physical(systems), limits, sampling, cfg, file.centre_arcsec)
@@ -100,7 +115,7 @@ def augment_shard(stamps_path, systems, folds, generator_dir, out_stamps, out_ta
     write_table(out_table, table, COLUMNS)
 
 
-def order_variants(names, file, cfg):
+def order_variants(names: list[str], file: "StampFile", cfg: dict[str, Any]) -> list[Order]:
     """Which synthetic systems to make: as many of every class, so that being synthetic is no clue.
 
     Parameters
@@ -130,7 +145,7 @@ def order_variants(names, file, cfg):
     return orders
 
 
-def settings_of(cfg):
+def settings_of(cfg: dict[str, Any]) -> tuple[Acceptance, Sampling]:
     """What is accepted and how is sampled.
 
     Parameters
@@ -143,8 +158,8 @@ def settings_of(cfg):
     limits : tandemlens.learn.anchors.Acceptance
     sampling : tandemlens.learn.diffusion.Sampling
     """
-    parts = (Acceptance, cfg["accept"]), (Sampling, cfg["sampling"])
-    return tuple(kind(**{field.name: given[field.name] for field in fields(kind)}) for kind, given in parts)
+    limits = Acceptance(**{f.name: cfg["accept"][f.name] for f in fields(Acceptance)})
+    return limits, Sampling(**{f.name: cfg["sampling"][f.name] for f in fields(Sampling)})
 
 
 class Maker:
@@ -163,7 +178,15 @@ class Maker:
         Side of the wide stamp.
     """
 
-    def __init__(self, generator, known, limits, sampling, cfg, centre_arcsec):
+    def __init__(
+        self,
+        generator: "Generator",
+        known: pd.DataFrame,
+        limits: Acceptance,
+        sampling: Sampling,
+        cfg: dict[str, Any],
+        centre_arcsec: float,
+    ) -> None:
         self.generator, self.known, self.limits, self.sampling = generator, known, limits, sampling
         self.cfg, self.wide_scale = cfg, centre_arcsec / generator.format.pixels
         self.device = next(generator.denoiser.parameters()).device
@@ -172,12 +195,13 @@ class Maker:
         self.place = [columns.index(name) for name in ("radius_arcsec", "cos_azimuth", "sin_azimuth")]
         self.snr_column = columns.index("log_snr")
 
-    def __call__(self, order, stamps):
+    def __call__(self, order: Order, stamps: "Stamps") -> "tuple[dict[str, Any], Stamps]":
         """A row of synthetic.parquet, and the stamps of the variant."""
         rows, light = self.choose(stamps)
         rng = target_rng(order.target_id, self.cfg["seed"], _STREAM)
         torch_rng = self.torch_rng(rng)
-        flux, failed, rejected, noise = stamps.flux.copy(), Counter(), 0, self.noise(stamps)
+        failed: Counter[str] = Counter()
+        flux, rejected, noise = stamps.flux.copy(), 0, self.noise(stamps)
         todo = rows
         for _ in range(self.cfg["tries"] if len(rows) else 0):
             new = self.draw(order.anchor, order.pool, stamps[todo], light[np.isin(rows, todo)], noise, torch_rng)
@@ -197,11 +221,11 @@ class Maker:
         told = ", ".join(f"{name} {n}" for name, n in sorted(failed.items())) if len(rows) else "no segment to vary"
         return _row(order, OK if varied else REJECTED, varied, rejected, told), replace(stamps, flux=flux)
 
-    def torch_rng(self, rng):
+    def torch_rng(self, rng: np.random.Generator) -> torch.Generator:
         """Random numbers of torch that follow from others."""
         return torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
 
-    def choose(self, stamps):
+    def choose(self, stamps: "Stamps") -> tuple[np.ndarray, np.ndarray]:
         """Rows of the stamps that are varied, the most significant segments, arcs first, and their light."""
         arcs = stamps.geometry[:, self.arc] > 0
         order = np.lexsort((-stamps.geometry[:, self.snr_column], ~arcs, stamps.label != 0))
@@ -210,12 +234,12 @@ class Maker:
         light = [self.light(stamps[row], stamps) for row in rows]
         return rows, np.reshape(light, (len(rows), *stamps.flux.shape[2:])).astype(bool)
 
-    def light(self, stamp, system=None):
+    def light(self, stamp: "Stamps", system: "Stamps | None" = None) -> np.ndarray:
         """Pixels of the light that stays of a stamp: what is at its middle; in the wide one arcs as well."""
         side, snr = stamp.flux.shape[-1], pixel_snr(stamp.flux, stamp.sigma, stamp.mask)
         middle = (side - 1) / 2
         if stamp.label != 0:
-            return light_pixels(snr, [[middle, middle]], _REACH * side)
+            return light_pixels(snr, np.array([[middle, middle]]), _REACH * side)
         places = [[0.0, 0.0]]
         if system is not None:
             geometry = system.geometry[system.geometry[:, self.arc] > 0]
@@ -223,35 +247,41 @@ class Maker:
             places += np.column_stack([radius * cos, radius * sin]).tolist()
         return light_pixels(snr, np.array(places) / self.wide_scale + middle, _REACH_WIDE * side)
 
-    def noise(self, stamps):
+    def noise(self, stamps: "Stamps") -> SkyNoise:
         """Noise of a system's sky, which seeing smooths; that of the training where it shows too little sky."""
         wide = stamps.label == 0
         return SkyNoise.fit(stamps.flux, stamps.sigma, stamps.mask, wide, self.generator.noise)
 
-    def draw(self, anchor, pool, stamps, light, noise, torch_rng):
+    def draw(
+        self,
+        anchor: str,
+        pool: str,
+        stamps: "Stamps",
+        light: np.ndarray | None,
+        noise: SkyNoise,
+        torch_rng: torch.Generator,
+    ) -> np.ndarray:
         """New pixels of some stamps of one system, (n, band, s, s) float16 ndarray."""
         generator, n = self.generator, len(stamps)
         facts = stamp_facts(self.known, np.repeat(anchor, n), stamps.geometry)
         images = np.where(stamps.mask, stamps.flux, 0).astype(np.float32)
         condition = torch.from_numpy(generator.conditions(facts, images)).to(self.device)
         anchors = torch.from_numpy(images).to(self.device) / generator.unit
-        options = {"anchor": anchors}
-        if pool == "restored":
+        options, keep = {"anchor": anchors}, np.zeros(images.shape, bool)
+        if pool == "restored" and light is not None:
             keep = np.array([kept_pixels(pixels) for pixels in light])[:, None] & np.ones(images.shape, bool)
             options = {"known": anchors, "keep": torch.from_numpy(keep).to(self.device)}
         new = sample(generator.denoiser, condition, images.shape[1:], self.sampling, torch_rng, **options)
         new = self.on_sky((new * generator.unit).cpu().numpy(), stamps, noise, torch_rng).astype(np.float16)
-        if pool == "restored":
-            new = np.where(keep, stamps.flux, new)
-        return np.where(stamps.mask, new, np.float16(0))
+        return np.where(stamps.mask, np.where(keep, stamps.flux, new), np.float16(0))
 
-    def on_sky(self, new, stamps, noise, torch_rng):
+    def on_sky(self, new: np.ndarray, stamps: "Stamps", noise: SkyNoise, torch_rng: torch.Generator) -> np.ndarray:
         """New light with the noise of the sky where it shows none, which the generator has not seen."""
         white = torch.randn(new.shape, generator=torch_rng, device=self.device).cpu().numpy()
         dark = np.arcsinh(noise.draw(white, stamps.sigma, stamps.label == 0))
         return np.where(lit_pixels(new, stamps.sigma, stamps.mask, _LIT)[:, None], new, dark)
 
-    def refused(self, stamp, image):
+    def refused(self, stamp: "Stamps", image: np.ndarray) -> list[str]:
         """Tests that new pixels of a stamp fail, by what is seen at its middle."""
         if not np.isfinite(image).all():
             return ["finite"]
@@ -262,12 +292,12 @@ class Maker:
         return refusals(changes(*found), self.limits)
 
 
-def _row(order, status, varied, rejected, reason):
+def _row(order: Order, status: str, varied: int, rejected: int, reason: str) -> dict[str, Any]:
     facts = {"status": status, "varied": varied, "rejected": rejected, "reason": reason}
     return {"target_id": order.target_id, "anchor": order.anchor, "pool": order.pool, **facts}
 
 
-def _tell(rows):
+def _tell(rows: list[dict[str, Any]]) -> None:
     """Say how many were accepted; none at all is a warning."""
     ok = sum(row["status"] == OK for row in rows)
     if rows and not ok:

@@ -5,6 +5,7 @@ A stamp without a valid pixel, or with one that is no number, is no member of it
 """
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +44,11 @@ class BagBatch:
     valid: torch.Tensor
 
     @property
-    def bag(self):
+    def bag(self) -> torch.Tensor:
         """Number of the bag of every stamp, (n,) int64 Tensor."""
         return self.valid.nonzero()[:, 0]
 
-    def to(self, device):
+    def to(self, device: torch.device) -> "BagBatch":
         """On a device."""
         tensors = (getattr(self, name) for name in ("flux", "sigma", "mask", "geometry", "valid"))
         return BagBatch(self.rows, *(tensor.to(device) for tensor in tensors))
@@ -63,7 +64,7 @@ class Bags(Dataset):
         they take half a gigabyte.
     wanted : set of str, optional
         Only these targets.
-    other_paths : list of str
+    other_paths : sequence of str
         Shards of another sample, of which all targets come after them.
 
     Attributes
@@ -83,22 +84,26 @@ class Bags(Dataset):
         If there is no file, or they differ in what the stamps of one run have in common.
     """
 
-    def __init__(self, paths, wanted=None, other_paths=()):
+    def __init__(self, paths: Sequence[str], wanted: set[str] | None = None, other_paths: Sequence[str] = ()) -> None:
         self.format = stamp_blocks([*paths, *other_paths], _BLOCK)[1]
-        self.target_ids, self.labels, self.geometry, self._places = [], [], [], []
-        self._held, self._bytes = {}, 0
+        self.target_ids: list[str] = []
+        self.labels: list[np.ndarray] = []
+        self.geometry: list[np.ndarray] = []
+        self._places: list[tuple[str, int, np.ndarray]] = []
+        self._held: dict[int, Stamps] = {}
+        self._bytes = 0
         for path in map(str, paths):
             self._scan(path, wanted)
         first = len(self)
         for path in map(str, other_paths):
             self._scan(path, None)
         self.other = np.arange(len(self)) >= first
-        self.filled = np.array([len(labels) > 0 for labels in self.labels], bool)
+        self.filled = np.array([len(labels) > 0 for labels in self.labels], dtype=bool)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.target_ids)
 
-    def __getitem__(self, row):
+    def __getitem__(self, row: int) -> tuple[int, Stamps]:
         """Row and stamps of a bag."""
         if row in self._held:
             return row, self._held[row]
@@ -106,15 +111,17 @@ class Bags(Dataset):
         with open_stamps(path) as file:
             return row, file.system(index)[usable]
 
-    def collate(self, items):
+    def collate(self, items: list[tuple[int, Stamps]]) -> "BagBatch":
         """One batch of what `__getitem__` gives."""
         counts = torch.tensor([len(stamps) for _, stamps in items])
         stamps = Stamps.concatenate([stamps for _, stamps in items])
-        tensors = (torch.from_numpy(getattr(stamps, name)) for name in ("flux", "sigma", "mask", "geometry"))
+        flux, sigma, mask, geometry = (
+            torch.from_numpy(getattr(stamps, name)) for name in ("flux", "sigma", "mask", "geometry")
+        )
         valid = torch.arange(int(counts.max())) < counts[:, None]
-        return BagBatch(np.array([row for row, _ in items]), *tensors, valid)
+        return BagBatch(np.array([row for row, _ in items]), flux, sigma, mask, geometry, valid)
 
-    def _scan(self, path, wanted):
+    def _scan(self, path: str, wanted: set[str] | None) -> None:
         """Note which stamps of every target of a file can be used."""
         strange = 0
         with open_stamps(path) as file:
@@ -135,14 +142,14 @@ class Bags(Dataset):
                 "stamps %s: %d of them hold pixels that are no number and are left out; make them again", path, strange
             )
 
-    def _hold(self, row, stamps):
+    def _hold(self, row: int, stamps: Stamps) -> None:
         """Keep a bag if there is room."""
         size = sum(getattr(stamps, name).nbytes for name in ("flux", "sigma", "mask"))
         if self._bytes + size <= _MOST_HELD:
             self._held[row], self._bytes = stamps, self._bytes + size
 
 
-def bag_loader(bags, batches, workers=0):
+def bag_loader(bags: Bags, batches: list[np.ndarray], workers: int = 0) -> Iterable[BagBatch]:
     """Batches of bags, in order.
 
     Parameters

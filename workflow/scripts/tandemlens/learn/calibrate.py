@@ -7,6 +7,7 @@ prevalence of the calibration set; `tandemlens.learn.prior.shift_prior` carries 
 """
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
@@ -15,6 +16,9 @@ from sklearn.isotonic import IsotonicRegression
 
 from tandemlens.base.errors import InputError
 from tandemlens.learn.prior import shift_prior
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 SMOOTH = ("temperature", "platt", "beta")
 STEPS = ("isotonic", "weighted_isotonic", "venn_abers")
@@ -39,19 +43,19 @@ class Calibrator:
     """
 
     method: str
-    parameters: dict
+    parameters: dict[str, Any]
     n_positive: int
     n_negative: int
     message: str = ""
 
     @property
-    def keeps_order(self):
+    def keeps_order(self) -> bool:
         """Whether `log_odds` rises strictly with the score, so that ranks and AUROC are those of the raw score."""
         if self.method not in SMOOTH:
             return False
         return min(_slopes(self.method, self.parameters["coefficients"])) > 0
 
-    def log_odds(self, scores):
+    def log_odds(self, scores: "ArrayLike") -> np.ndarray:
         """Logit of the probability; unlike the probability it does not saturate at 1 in double precision.
 
         Parameters
@@ -67,7 +71,7 @@ class Calibrator:
             return _design(self.method, scores) @ np.array(self.parameters["coefficients"])
         return logit(self._step_probability(scores))
 
-    def probability(self, scores):
+    def probability(self, scores: "ArrayLike") -> np.ndarray:
         """Probability of being a lens at the prevalence of the calibration set.
 
         Parameters
@@ -83,7 +87,7 @@ class Calibrator:
             expit(self.log_odds(scores)) if self.method in SMOOTH else self._step_probability(_checked_scores(scores))
         )
 
-    def interval(self, scores):
+    def interval(self, scores: "ArrayLike") -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper probability; their distance is the honest uncertainty of the calibration.
 
         Parameters
@@ -103,12 +107,12 @@ class Calibrator:
         lower = np.append(0.0, p0)[np.searchsorted(knots, scores, side="right")]
         return lower, np.append(p1, 1.0)[np.searchsorted(knots, scores, side="left")]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings that `from_dict` reads back exactly, also through JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, content):
+    def from_dict(cls, content: dict[str, Any]) -> "Calibrator":
         """Read what `to_dict` gave.
 
         Parameters
@@ -122,14 +126,14 @@ class Calibrator:
         _check_method(content["method"])
         return cls(**content)
 
-    def _step_probability(self, scores):
+    def _step_probability(self, scores: np.ndarray) -> np.ndarray:
         if self.method == "venn_abers":
             p0, p1 = self.interval(scores)
             return p1 / (1 - p0 + p1)
         return np.interp(scores, self.parameters["score"], self.parameters["p"])
 
 
-def choose_method(n_positive, intervals=False):
+def choose_method(n_positive: int, intervals: bool = False) -> str:
     """Method for a number of positives: the fewer there are, the fewer parameters.
 
     Parameters
@@ -154,7 +158,9 @@ def choose_method(n_positive, intervals=False):
     return "venn_abers" if n_positive < LEAST["isotonic"] else "isotonic"
 
 
-def fit_calibrator(scores, labels, method=None, *, weights=None):
+def fit_calibrator(
+    scores: "ArrayLike", labels: "ArrayLike", method: str | None = None, *, weights: "ArrayLike | None" = None
+) -> Calibrator:
     """Fit a calibrator on objects that the model was not fitted to.
 
     With z the score and s = sigmoid(z)::
@@ -219,7 +225,7 @@ def fit_calibrator(scores, labels, method=None, *, weights=None):
     return Calibrator(used, parameters, n_positive, n_negative, "; ".join(messages))
 
 
-def _design(method, scores):
+def _design(method: str, scores: np.ndarray) -> np.ndarray:
     """Columns whose weighted sum is the logit: the rising ones, then the intercept."""
     if method == "temperature":
         return scores[:, None]
@@ -229,11 +235,11 @@ def _design(method, scores):
     return np.column_stack([log_expit(scores), -log_expit(-scores), one])
 
 
-def _slopes(method, coefficients):
+def _slopes(method: str, coefficients: list[float]) -> list[float]:
     return coefficients if method == "temperature" else coefficients[:-1]
 
 
-def _fit_smooth(method, scores, labels, weights):
+def _fit_smooth(method: str, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[float]:
     """Log-loss fit with slopes >= 0.
 
     Own, since scikit-learn's sigmoid lets the order be reversed and is hidden in a classifier, and betacal clips the
@@ -249,7 +255,7 @@ def _fit_smooth(method, scores, labels, weights):
     to_unit[-1, :-1] = -(middle / size)[:-1]
     unit = design @ to_unit
 
-    def loss(coefficients):
+    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
         odds = unit @ coefficients
         value = weights @ (np.logaddexp(0, odds) - target * odds)
         return value / len(target), unit.T @ (weights * (expit(odds) - target)) / len(target)
@@ -260,7 +266,7 @@ def _fit_smooth(method, scores, labels, weights):
     return (to_unit @ found).tolist()
 
 
-def _isotonic(scores, labels, weights, balanced):
+def _isotonic(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray, balanced: Any) -> dict[str, Any]:
     prevalence = np.average(labels, weights=weights)
     balance = np.where(labels == 1, prevalence, 1 - prevalence) if balanced else 1.0
     fitted = IsotonicRegression().fit(scores, labels, weights / balance)
@@ -271,7 +277,7 @@ def _isotonic(scores, labels, weights, balanced):
     return {"score": fitted.X_thresholds_.tolist(), "p": _squeeze(p, labels, weights).tolist()}
 
 
-def _venn_abers(scores, labels, weights):
+def _venn_abers(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     """Isotonic values of a test object tied with each distinct calibration score, labelled 0 and labelled 1.
 
     Own, since the venn-abers package silences numpy's warnings for the process. Costs the square of distinct scores.
@@ -291,19 +297,19 @@ def _venn_abers(scores, labels, weights):
     return {"score": knots.tolist(), "p0": p0, "p1": p1}
 
 
-def _squeeze(p, labels, weights):
+def _squeeze(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Map [0, 1] onto Platt's targets."""
     low = 1 / (weights @ (1 - labels) + 2)
     high = (weights @ labels + 1) / (weights @ labels + 2)
     return low + (high - low) * p
 
 
-def _check_method(method):
+def _check_method(method: str) -> None:
     if method not in SMOOTH + STEPS:
         raise InputError(f"calibration method {method!r} is unknown; choose one of {', '.join(SMOOTH + STEPS)}")
 
 
-def _checked_scores(scores):
+def _checked_scores(scores: "ArrayLike") -> np.ndarray:
     scores = np.asarray(scores, float)
     if scores.ndim != 1:
         raise InputError(f"scores have the shape {scores.shape}; give one number per object")
@@ -312,7 +318,9 @@ def _checked_scores(scores):
     return scores
 
 
-def _checked(scores, labels, weights):
+def _checked(
+    scores: "ArrayLike", labels: "ArrayLike", weights: "ArrayLike | None"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scores = _checked_scores(scores)
     labels = np.asarray(labels, float)
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, float)

@@ -7,9 +7,11 @@ of other settings, code or stamps is not used.
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,14 +25,14 @@ OWN = "tandemlens"
 _NO_MATTER = ("device", "threads", "minutes")
 
 
-def fingerprint(cfg, paths, more):
+def fingerprint(cfg: dict[str, Any], paths: Iterable[str | Path], more: list[Any]) -> str:
     """Digest of all that decides the weights of a training.
 
     Parameters
     ----------
     cfg : dict
         Settings; device, threads and minutes do not count.
-    paths : list of str or Path
+    paths : iterable of (str or Path)
         Files that are learnt from, told by size and time.
     more : list
         What else there is, as JSON takes it.
@@ -45,7 +47,7 @@ def fingerprint(cfg, paths, more):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_checkpoint(path, wanted):
+def read_checkpoint(path: Path, wanted: str) -> dict[str, Any] | None:
     """The checkpoint of a training, if it can be read and is of this very one.
 
     Parameters
@@ -88,11 +90,11 @@ class CheckpointFile:
     path: Path
     fingerprint: str
 
-    def read(self):
+    def read(self) -> dict[str, Any] | None:
         """As `read_checkpoint`."""
         return read_checkpoint(self.path, self.fingerprint)
 
-    def write(self, state, done):
+    def write(self, state: dict[str, Any], done: dict[str, Any]) -> None:
         """Write it, whole or not at all.
 
         Parameters
@@ -105,13 +107,13 @@ class CheckpointFile:
         with atomic_path(self.path) as temporary:
             torch.save({**state, OWN: {"fingerprint": self.fingerprint, **done}}, temporary)
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove it, if it is there."""
         self.path.unlink(missing_ok=True)
 
 
 @contextmanager
-def saying_lost_gpu(device, when, remedy):
+def saying_lost_gpu(device: torch.device, when: Callable[..., Any], remedy: str) -> Iterator[Any]:
     """Turn the loss of a GPU into one sentence.
 
     Parameters

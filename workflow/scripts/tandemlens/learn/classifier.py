@@ -7,8 +7,10 @@ views of every image, and a score is the mean over all eight.
 import copy
 import logging
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +48,7 @@ class TrainingSettings:
     weight_decay: float
 
 
-def pick_device(wanted):
+def pick_device(wanted: str) -> torch.device:
     """Device to compute on.
 
     Parameters
@@ -70,7 +72,7 @@ def pick_device(wanted):
 
 
 @contextmanager
-def reproducible(device, threads):
+def reproducible(device: torch.device, threads: int) -> Iterator[Any]:
     """Compute with so many threads, in full single precision, and alike every time; settings are put back at the end.
 
     Parameters
@@ -92,7 +94,9 @@ def reproducible(device, threads):
         torch.use_deterministic_algorithms(before[1])
 
 
-def view(images, left_right, up_down, transposed):
+def view(
+    images: torch.Tensor, left_right: bool | torch.Tensor, up_down: bool | torch.Tensor, transposed: bool | torch.Tensor
+) -> torch.Tensor:
     """Mirror and transpose images, all alike or each in its own way.
 
     Parameters
@@ -110,7 +114,17 @@ def view(images, left_right, up_down, transposed):
     return torch.where(chosen[2], images.transpose(-1, -2), images)
 
 
-def train_classifier(network, images, labels, train, stop, settings, rng, device, progress):
+def train_classifier(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: np.ndarray,
+    train: np.ndarray,
+    stop: np.ndarray,
+    settings: TrainingSettings,
+    rng: np.random.Generator,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
     """Train by cross-entropy, and keep the epoch that does best on images not trained on.
 
     Parameters
@@ -175,7 +189,7 @@ def train_classifier(network, images, labels, train, stop, settings, rng, device
     return {"curve": curve, "best_epoch": best["epoch"], "ended": ended}
 
 
-def score_images(network, images, batch, device):
+def score_images(network: torch.nn.Module, images: torch.Tensor, batch: int, device: torch.device) -> np.ndarray:
     """Logits, the mean over the eight views.
 
     Parameters
@@ -194,7 +208,14 @@ def score_images(network, images, batch, device):
 
 
 @torch.no_grad()
-def _logits(network, images, rows, batch, device, views):
+def _logits(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    rows: np.ndarray,
+    batch: int,
+    device: torch.device,
+    views: list[tuple[bool, bool, bool]],
+) -> torch.Tensor:
     network.eval()
     out = torch.zeros(len(rows), device=device)
     for start in range(0, len(rows), batch):
@@ -203,9 +224,9 @@ def _logits(network, images, rows, batch, device, views):
     return out
 
 
-def _batch(images, rows, device):
+def _batch(images: torch.Tensor, rows: np.ndarray, device: torch.device) -> torch.Tensor:
     return images[rows].to(device).float()
 
 
-def _loss(logits, target):
+def _loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return binary_cross_entropy_with_logits(logits.reshape(-1), target)

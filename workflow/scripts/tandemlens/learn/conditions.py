@@ -15,7 +15,7 @@ PHYSICAL = ("theta_e", "z", "z_source", "seeing", "depth")
 LOOKS, _COARSE = 16, 12
 
 
-def physical(systems):
+def physical(systems: pd.DataFrame) -> pd.DataFrame:
     """The physical vectors of systems.
 
     Parameters
@@ -58,7 +58,7 @@ class Conditions:
     axes: np.ndarray
 
     @classmethod
-    def fit(cls, facts, images):
+    def fit(cls, facts: np.ndarray, images: np.ndarray) -> "Conditions":
         """Measure the scales.
 
         Parameters
@@ -98,11 +98,11 @@ class Conditions:
         )
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Numbers of a condition."""
         return len(self.mean) + len(self.axes)
 
-    def __call__(self, facts, images=None):
+    def __call__(self, facts: np.ndarray, images: np.ndarray | None = None) -> np.ndarray:
         """Conditions of stamps.
 
         Parameters
@@ -131,7 +131,7 @@ class Conditions:
         return np.concatenate([(within - self.mean) / self.spread, looks], 1).astype(np.float32)
 
 
-def coarse_looks(images):
+def coarse_looks(images: np.ndarray) -> np.ndarray:
     """Stamps averaged to 12 pixels along a side.
 
     Parameters

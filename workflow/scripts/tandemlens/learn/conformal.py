@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
 from tandemlens.base.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 _ROUNDING = 1e-12
 
@@ -33,7 +37,7 @@ class CandidateList:
     message: str
 
 
-def conformal_p_values(scores, null_scores):
+def conformal_p_values(scores: "ArrayLike", null_scores: "ArrayLike") -> np.ndarray:
     """Chance that a non-lens scores as high: ``(1 + #{null >= s}) / (n_null + 1)``.
 
     Valid for every head and every law of the scores, ties included, if the non-lenses here and those in the survey
@@ -69,7 +73,7 @@ def conformal_p_values(scores, null_scores):
     return (1 + null_scores.size - below) / (null_scores.size + 1)
 
 
-def candidate_list(scores, null_scores, level):
+def candidate_list(scores: "ArrayLike", null_scores: "ArrayLike", level: float) -> CandidateList:
     """List candidates so that at most a share `level` of them are non-lenses, on average over lists.
 
     Benjamini-Hochberg on the conformal p-values, which depend on each other positively, so that the rate holds
@@ -104,11 +108,11 @@ def candidate_list(scores, null_scores, level):
     return CandidateList(selected, adjusted, shortest, message)
 
 
-def _up(value):
+def _up(value: float) -> int:
     return ceil(value * (1 - _ROUNDING))
 
 
-def _why_empty(m, n_null, level, shortest):
+def _why_empty(m: int, n_null: int, level: float, shortest: int) -> str:
     if m == 0:
         return "no object was scored"
     if shortest > m:

@@ -1,6 +1,7 @@
 """Positive-unlabelled classifiers fitted fold by fold, so that every row has a score by one that has not seen it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +29,9 @@ class Member:
     """
 
     standard: Standard
-    model: object
+    model: Any
 
-    def margin(self, values):
+    def margin(self, values: pd.DataFrame) -> np.ndarray:
         """Log odds, (n,), of rows with the features (n, k), NaN where missing."""
         x = self.standard(values)
         if isinstance(self.model, xgboost.Booster):
@@ -38,13 +39,13 @@ class Member:
         return x @ self.model[:-1] + self.model[-1]
 
     @classmethod
-    def of(cls, standard, fitted):
+    def of(cls, standard: Standard, fitted: Any) -> "Member":
         """From a fitted classifier of `make_classifier`."""
         trees = isinstance(fitted, XGBClassifier)
         return cls(standard, fitted.get_booster() if trees else np.append(fitted.coef_[0], fitted.intercept_))
 
 
-def make_classifier(learner, cfg):
+def make_classifier(learner: str, cfg: dict[str, Any]) -> Any:
     """Classifier of standardised features.
 
     Parameters
@@ -74,7 +75,14 @@ def make_classifier(learner, cfg):
     )
 
 
-def cross_fit(values, s, fold, alpha, classifier, known_negative=False):
+def cross_fit(
+    values: pd.DataFrame,
+    s: np.ndarray,
+    fold: np.ndarray,
+    alpha: float,
+    classifier: Any,
+    known_negative: np.ndarray | bool = False,
+) -> tuple[list[Member], np.ndarray]:
     """A member a fold, by `tandemlens.learn.pu.fit_pu` on all others.
 
     Parameters
@@ -105,14 +113,14 @@ def cross_fit(values, s, fold, alpha, classifier, known_negative=False):
         rows, known = values.iloc[inside], s[inside]
         standard = Standard.of(rows)
         frequency = case_control_frequency(int(known.sum()), int((known == 0).sum()), alpha)
-        of_fold = known, fold[inside], LeaveOneGroupOut(), frequency, known_negative[inside]
-        found = fit_pu(classifier, standard(rows), *of_fold)
+        given = classifier, standard(rows), known, fold[inside], LeaveOneGroupOut()
+        found = fit_pu(*given, frequency, known_negative[inside])
         members.append(Member.of(standard, found.model))
         margin[outside] = members[-1].margin(values.iloc[outside])
     return members, margin
 
 
-def fit_plain(positives, negatives, classifier):
+def fit_plain(positives: pd.DataFrame, negatives: pd.DataFrame, classifier: Any) -> Member:
     """The same classifier on positives against negatives.
 
     Parameters

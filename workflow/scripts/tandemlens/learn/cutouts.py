@@ -6,6 +6,7 @@ Gunn & Szalay 1999, AJ 118, 1406).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_area
@@ -13,6 +14,11 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from tandemlens.base.errors import InputError
 from tandemlens.base.stack import read_stack
 from tandemlens.image.stamps import overlap
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from tandemlens.base.stack import Cutout
 
 #: systems from which the noise of a band is taken
 _NOISE_SYSTEMS = 200
@@ -33,7 +39,7 @@ class Framing:
     side_arcsec: float
     pixels: int
 
-    def __call__(self, cutout):
+    def __call__(self, cutout: "Cutout") -> tuple[np.ndarray, np.ndarray]:
         """Mean flux of what is valid under every pixel, and its variance for white noise.
 
         Parameters
@@ -67,7 +73,7 @@ class Framing:
         return out[0], out[1]
 
 
-def noise_levels(paths, bands, framing, wanted):
+def noise_levels(paths: list[str], bands: list[str], framing: Framing, wanted: set[str]) -> np.ndarray:
     """Noise of every band in an averaged pixel: median over at most 200 systems of the median over the image.
 
     Parameters
@@ -105,7 +111,9 @@ def noise_levels(paths, bands, framing, wanted):
     return np.nanmedian(levels, axis=0)
 
 
-def read_images(paths, bands, framing, scale, wanted=None):
+def read_images(
+    paths: list[str], bands: list[str], framing: Framing, scale: "ArrayLike", wanted: set[str] | None = None
+) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Images of many systems, small enough to be held in memory together.
 
     Parameters
@@ -135,7 +143,8 @@ def read_images(paths, bands, framing, scale, wanted=None):
     rows = [(path, _rows(path, bands, wanted)) for path in paths]
     n = sum(len(some) for _, some in rows)
     images = np.zeros((n, len(bands), framing.pixels, framing.pixels), np.float16)
-    target_ids, valid = [], np.zeros(n, bool)
+    target_ids: list[str] = []
+    valid = np.zeros(n, bool)
     for path, some in rows:
         with read_stack(path) as stack:
             for k in some:
@@ -146,7 +155,7 @@ def read_images(paths, bands, framing, scale, wanted=None):
     return target_ids, images, valid
 
 
-def _rows(path, bands, wanted):
+def _rows(path: str, bands: list[str], wanted: set[str] | None) -> list[int]:
     """Numbers of the wanted systems of a stack, which must hold the bands."""
     with read_stack(path) as stack:
         if stack.bands != tuple(bands):

@@ -5,6 +5,7 @@ score depends on its neighbours, and for tables it multiplies by the singular va
 whitening is fixed when training ends.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ class HypersphereSettings:
         Of knn.
     """
 
-    widths: tuple = (32, 16)
+    widths: tuple[int, ...] = (32, 16)
     epochs: int = 40
     warm_up: int = 10
     batch: int = 128
@@ -86,19 +87,20 @@ class Hypersphere(nn.Module):
         Mean of every epoch.
     """
 
-    def __init__(self, network, width, shell=False):
+    def __init__(self, network: torch.nn.Sequential, width: int, shell: bool = False) -> None:
         super().__init__()
-        self.network, self.shell, self.losses = network, shell, []
+        self.network, self.shell = network, shell
+        self.losses: list[float] = []
         self.register_buffer("centre", torch.zeros(width, dtype=torch.float64))
         self.register_buffer("whitening", torch.eye(width, dtype=torch.float64))
         self.register_buffer("radii", torch.zeros(2, dtype=torch.float64))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Squared distances, (n,), of rows (n, k)."""
         return ((self.network(x) - self.centre) @ self.whitening).square().sum(-1)
 
     @torch.no_grad()
-    def score(self, x):
+    def score(self, x: np.ndarray) -> np.ndarray:
         """Scores, (n,) ndarray, of standardised features, (n, k) ndarray; larger is more unlike the sample."""
         distance = self(as_double(x)).sqrt()
         if self.shell:
@@ -117,19 +119,19 @@ class Neighbours(nn.Module):
         How many are averaged over.
     """
 
-    def __init__(self, rows, count):
+    def __init__(self, rows: torch.Tensor, count: torch.Tensor) -> None:
         super().__init__()
-        self.losses = []
+        self.losses: list[float] = []
         self.register_buffer("rows", rows)
         self.register_buffer("count", count)
 
-    def score(self, x):
+    def score(self, x: np.ndarray) -> np.ndarray:
         """Scores, (n,) ndarray, of standardised features, (n, k) ndarray, none of which is of the sample."""
         found = NearestNeighbors(n_neighbors=int(self.count)).fit(self.rows.numpy())
         return found.kneighbors(as_double(x).numpy())[0].mean(axis=1)
 
 
-def as_double(x):
+def as_double(x: np.ndarray) -> torch.Tensor:
     """Features as a double-precision tensor.
 
     Parameters
@@ -153,7 +155,9 @@ def as_double(x):
     return torch.tensor(x)
 
 
-def fit_detector(method, x, settings, rng):
+def fit_detector(
+    method: str, x: np.ndarray, settings: HypersphereSettings, rng: np.random.Generator
+) -> Hypersphere | Neighbours:
     """Fit a detector to a sample of what is ordinary.
 
     Parameters
@@ -193,7 +197,7 @@ def fit_detector(method, x, settings, rng):
     return sphere
 
 
-def restore_detector(method, state):
+def restore_detector(method: str, state: dict[str, torch.Tensor]) -> Hypersphere | Neighbours:
     """A detector from its numbers.
 
     Parameters
@@ -219,12 +223,12 @@ def restore_detector(method, state):
 class _SvddLoss:
     """Loss of Deep SVDD; the soft boundary is a point until the warm-up ends."""
 
-    def __init__(self, sphere, rows, settings, method):
+    def __init__(self, sphere: Hypersphere, rows: torch.Tensor, settings: HypersphereSettings, method: str) -> None:
         self._sphere, self._settings, self._soft = sphere, settings, method == "soft_svdd"
         with torch.no_grad():
             sphere.centre.copy_(fixed_centre(sphere.network(rows)))
 
-    def __call__(self, rows, epoch):
+    def __call__(self, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         squared = self._sphere(rows)
         if not self._soft:
             return squared.mean()
@@ -236,7 +240,7 @@ class _SvddLoss:
 class _WhiteLoss:
     """Loss of DOHSC, and of DO2HSC after its warm-up, whose radii are then told by the whole sample."""
 
-    def __init__(self, sphere, rows, settings):
+    def __init__(self, sphere: Hypersphere, rows: torch.Tensor, settings: HypersphereSettings) -> None:
         smallest = len(rows) // -(-len(rows) // settings.batch)
         width = len(sphere.centre)
         if smallest < _ROWS_PER_DIMENSION * width:
@@ -244,23 +248,30 @@ class _WhiteLoss:
                 f"batches of {smallest} systems cannot be whitened in {width} dimensions; take {_ROWS_PER_DIMENSION} "
                 "for each: a larger sample or anomaly.batch, or a smaller last one of anomaly.widths"
             )
-        self._sphere, self._rows, self._settings, self._radii = sphere, rows, settings, None
+        self._sphere, self._rows, self._settings = sphere, rows, settings
+        self._radii: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def __call__(self, rows, epoch):
+    def __call__(self, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         squared, nu = self._squared(rows), self._settings.nu
         if not self._sphere.shell or epoch < self._settings.warm_up:
             return soft_boundary_loss(squared, quantile_radius(squared, 1 - nu), nu)
         if self._radii is None:
             with torch.no_grad():
                 whole = self._squared(self._rows)
-            self._radii = [quantile_radius(whole, share) for share in (nu, 1 - nu)]
+            self._radii = quantile_radius(whole, nu), quantile_radius(whole, 1 - nu)
         return shell_loss(squared, *self._radii)
 
-    def _squared(self, rows):
+    def _squared(self, rows: torch.Tensor) -> torch.Tensor:
         return whiten(self._sphere.network(rows)).square().sum(-1)
 
 
-def _train(sphere, rows, loss_of, settings, rng):
+def _train(
+    sphere: Hypersphere,
+    rows: torch.Tensor,
+    loss_of: Callable[[torch.Tensor, int], torch.Tensor],
+    settings: HypersphereSettings,
+    rng: np.random.Generator,
+) -> None:
     optimiser = torch.optim.Adam(
         sphere.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -282,7 +293,7 @@ def _train(sphere, rows, loss_of, settings, rng):
 
 
 @torch.no_grad()
-def _fix_whitening(sphere, rows):
+def _fix_whitening(sphere: Hypersphere, rows: torch.Tensor) -> None:
     """Centre and whitening of the whole sample, by its shrunk covariance (Ledoit & Wolf 2004)."""
     found = LedoitWolf().fit(sphere.network(rows).numpy())
     sphere.centre.copy_(torch.from_numpy(found.location_))

@@ -6,8 +6,10 @@ schedule is the cosine of Nichol & Dhariwal (2021), of which 2e-9 of the power i
 for sampling is our own, since no pipeline keeps pixels exactly or mixes bottlenecks.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,13 +22,16 @@ from tandemlens.base.errors import InputError
 # after the cure of torchvision
 from diffusers import DDIMScheduler, UNet2DModel
 
+if TYPE_CHECKING:
+    pass
+
 #: steps of the noise in training
 STEPS = 1000
 #: channels that share a normalisation
 _GROUPS = 8
 
 
-def noise_schedule(prediction="v_prediction"):
+def noise_schedule(prediction: str = "v_prediction") -> DDIMScheduler:
     """The schedule of the noise, and DDIM (Song, Meng & Ermon 2020, arXiv:2010.02502) by it.
 
     Parameters
@@ -67,7 +72,7 @@ class Denoiser(nn.Module):
         If stamps cannot be folded so, and halved once a level.
     """
 
-    def __init__(self, bands, size, conditions, channels, patch):
+    def __init__(self, bands: int, size: int, conditions: int, channels: Sequence[int], patch: int) -> None:
         super().__init__()
         coarsest = patch * 2 ** (len(channels) - 1)
         if size % coarsest:
@@ -91,7 +96,7 @@ class Denoiser(nn.Module):
         # a number, and whether it is known
         self.describe = nn.Sequential(nn.Linear(2 * conditions, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, x, step, condition):
+    def forward(self, x: torch.Tensor, step: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Velocity.
 
         Parameters
@@ -111,7 +116,14 @@ class Denoiser(nn.Module):
         return pixel_shuffle(self.unet(pixel_unshuffle(x, self.patch), step, class_labels=told).sample, self.patch)
 
 
-def denoising_loss(denoiser, schedule, x, valid, condition, generator):
+def denoising_loss(
+    denoiser: Denoiser,
+    schedule: DDIMScheduler,
+    x: torch.Tensor,
+    valid: torch.Tensor,
+    condition: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
     """Mean squared error of the velocity at random noise, over valid pixels.
 
     Parameters
@@ -160,7 +172,7 @@ class Sampling:
     mix: float
     resample: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         ranges = {"guidance": (0, 2), "mix": (0, 1), "eta": (0, 1), "steps": (1, STEPS), "resample": (1, 100)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -169,13 +181,22 @@ class Sampling:
 
 
 @torch.no_grad()
-def sample(denoiser, condition, shape, settings, generator, known=None, keep=None, anchor=None, schedule=None):
+def sample(
+    denoiser: "Denoiser",
+    condition: torch.Tensor,
+    shape: tuple[int, int, int],
+    settings: Sampling,
+    generator: torch.Generator,
+    known: torch.Tensor | None = None,
+    keep: torch.Tensor | None = None,
+    anchor: torch.Tensor | None = None,
+    schedule: DDIMScheduler | None = None,
+) -> torch.Tensor:
     """Draw stamps.
 
     Parameters
     ----------
-    denoiser : callable
-        As `Denoiser`.
+    denoiser : Denoiser
     condition : (n, c) Tensor
     shape : (band, s, s)
     settings : Sampling
@@ -197,7 +218,7 @@ def sample(denoiser, condition, shape, settings, generator, known=None, keep=Non
     schedule = schedule or noise_schedule()
     schedule.set_timesteps(settings.steps, device=condition.device)
 
-    def draw():
+    def draw() -> torch.Tensor:
         return torch.randn((len(condition), *shape), generator=generator, device=condition.device)
 
     x = draw()
@@ -217,13 +238,22 @@ def sample(denoiser, condition, shape, settings, generator, known=None, keep=Non
     return x
 
 
-def _noised_once_more(schedule, x, before, step, noise):
+def _noised_once_more(
+    schedule: DDIMScheduler, x: torch.Tensor, before: torch.Tensor, step: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
     """From a step of the noise forward to a later one."""
     share = schedule.alphas_cumprod[step] / schedule.alphas_cumprod[before]
     return share.sqrt() * x + (1 - share).sqrt() * noise
 
 
-def _predict(denoiser, x, step, condition, settings, noised):
+def _predict(
+    denoiser: Denoiser,
+    x: torch.Tensor,
+    step: torch.Tensor,
+    condition: torch.Tensor,
+    settings: Sampling,
+    noised: torch.Tensor | None,
+) -> torch.Tensor:
     """Guided prediction; with the anchor's bottleneck, where it has one."""
     conditions = [condition]
     if settings.guidance != 1:
@@ -242,7 +272,7 @@ def _predict(denoiser, x, step, condition, settings, noised):
 
 
 @contextmanager
-def mixed_bottleneck(denoiser, share):
+def mixed_bottleneck(denoiser: Denoiser, share: float | None) -> Iterator[Any]:
     """The first half of what is denoised gets a share of its own bottleneck, the rest from the second half.
 
     Parameters
@@ -255,7 +285,7 @@ def mixed_bottleneck(denoiser, share):
         yield
         return
 
-    def mix(module, given, out):
+    def mix(module: Any, given: tuple[torch.Tensor, torch.Tensor], out: torch.Tensor) -> torch.Tensor:
         own, anchors = out.chunk(2)
         return torch.cat([share * own + (1 - share) * anchors, anchors])
 

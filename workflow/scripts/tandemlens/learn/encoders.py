@@ -9,9 +9,11 @@ from many thousands.
 import json
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +33,11 @@ from timm.models import adapt_input_conv
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from tandemlens.learn.stamps import Format
+
 log = logging.getLogger("tandemlens")
 
 #: three residual blocks of two convolutions, at the full, half and quarter scale
@@ -39,7 +46,7 @@ _RESIDUAL = ByoModelCfg(
     **{"stem_chs": 32, "stem_type": "3x3", "stem_pool": "", "norm_layer": "groupnorm", "act_layer": "relu"},
 )
 #: name -> (network of timm, changes to it); the name residual stands for the blocks above
-_CONVOLUTIONAL = {
+_CONVOLUTIONAL: dict[str, tuple[str | None, dict[str, Any]]] = {
     "residual": (None, {"cfg": _RESIDUAL, "global_pool": "catavgmax"}),
     "compact": (
         "convnext_zepto_rms",
@@ -48,7 +55,7 @@ _CONVOLUTIONAL = {
 }
 #: their first convolution
 _FIRST = {"residual": "stem.conv.weight", "compact": "stem.0.weight"}
-_TRANSFORMERS = {
+_TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
     "vit_mini": ("vit_tiny_patch16_224", {"embed_dim": 96, "depth": 4, "num_heads": 3}),
     "vit_tiny": ("vit_tiny_patch16_224", {}),
     "vit_small": ("vit_small_patch16_224", {}),
@@ -90,23 +97,23 @@ class Encoder(nn.Module):
         Of the stamps that it takes.
     """
 
-    def __init__(self, backbone, name, bands, size):
+    def __init__(self, backbone: torch.nn.Module, name: str, bands: int, size: int) -> None:
         super().__init__()
         self.backbone, self.name, self.bands, self.size = backbone, name, bands, size
         # mean and largest value
         self.width = backbone.num_features * (2 if isinstance(backbone, ByobNet) else 1)
-        self._frozen = []
+        self._frozen: list[torch.nn.Module] = []
         # a bright central galaxy is 20 times the noise and the same in every system: without a common zero and unit
         # the network learns nothing else for long
         self.register_buffer("centre", torch.zeros(bands, 1, 1))
         self.register_buffer("spread", torch.ones(bands, 1, 1))
 
     @property
-    def patch(self):
+    def patch(self) -> int | None:
         """Side of a patch of a transformer, pixel; None for a convolutional network."""
         return self.backbone.patch_embed.patch_size[0] if isinstance(self.backbone, VisionTransformer) else None
 
-    def takes(self, size):
+    def takes(self, size: int) -> bool:
         """Whether it works on stamps of a size.
 
         Parameters
@@ -120,7 +127,7 @@ class Encoder(nn.Module):
         """
         return size % self.patch == 0 if self.patch else size >= _SMALLEST[self.name]
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features of stamps.
 
         Parameters
@@ -134,11 +141,11 @@ class Encoder(nn.Module):
         """
         return self.backbone(self.standard(images))
 
-    def standard(self, images):
+    def standard(self, images: torch.Tensor) -> torch.Tensor:
         """Stamps with the zero and unit of `scale_bands`, as the backbone takes them."""
         return (images - self.centre) / self.spread
 
-    def scale_bands(self, centre, spread):
+    def scale_bands(self, centre: "ArrayLike", spread: "ArrayLike") -> None:
         """Set zero and unit of every band.
 
         Parameters
@@ -149,7 +156,7 @@ class Encoder(nn.Module):
         for name, values in (("centre", centre), ("spread", spread)):
             getattr(self, name).copy_(torch.as_tensor(np.asarray(values), dtype=torch.float32)[:, None, None])
 
-    def blocks(self):
+    def blocks(self) -> list[str]:
         """Names of the residual blocks, from the first to the last.
 
         Returns
@@ -159,7 +166,7 @@ class Encoder(nn.Module):
         pattern = re.compile(r"blocks\.\d+|stages\.\d+(\.blocks)?\.\d+")
         return [name for name, _ in self.backbone.named_modules() if pattern.fullmatch(name)]
 
-    def freeze_blocks(self, share):
+    def freeze_blocks(self, share: float) -> list[str]:
         """Fix the weights of the first blocks; patch embedding, norms and the last blocks stay trainable.
 
         Parameters
@@ -189,7 +196,7 @@ class Encoder(nn.Module):
                     part.requires_grad_(True)
         return self._frozen
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> "Encoder":
         """As in torch, but frozen blocks stay as they are in use: nothing is dropped at random in them."""
         super().train(mode)
         for name in self._frozen:
@@ -197,7 +204,9 @@ class Encoder(nn.Module):
         return self
 
 
-def create_encoder(name, bands, size, rng, weights=None):
+def create_encoder(
+    name: str, bands: int, size: int, rng: np.random.Generator, weights: WeightFile | None = None
+) -> Encoder:
     """An encoder of stamps.
 
     Parameters
@@ -224,12 +233,13 @@ def create_encoder(name, bands, size, rng, weights=None):
     InputError
         If there is no such encoder, stamps do not fit its patches, or the file does not fit its checksum or network.
     """
-    kind, patch = _NAME.fullmatch(name).groups() if _NAME.fullmatch(name) else (name, None)
+    found = _NAME.fullmatch(name)
+    kind, patch = found.groups() if found else (name, None)
     if kind in _TRANSFORMERS and patch:
         network, options = _TRANSFORMERS[kind]
         # the mean over patches, after the last norm; other sizes may follow
         options = options | {"patch_size": int(patch), "img_size": size, "dynamic_img_size": True}
-        options |= {"global_pool": "avg", "fc_norm": False}
+        options = options | {"global_pool": "avg", "fc_norm": False}
     elif kind in _CONVOLUTIONAL and not patch:
         network, options = _CONVOLUTIONAL[kind]
     else:
@@ -248,7 +258,7 @@ def create_encoder(name, bands, size, rng, weights=None):
     return encoder
 
 
-def save_encoder(encoder, folder, facts):
+def save_encoder(encoder: Encoder, folder: str | Path, facts: dict[str, Any]) -> None:
     """Write an encoder for `load_encoder`.
 
     Parameters
@@ -265,7 +275,7 @@ def save_encoder(encoder, folder, facts):
     write_text(Path(folder) / _FACTS, json.dumps({**made, **facts}, indent=1))
 
 
-def save_reason(folder, reason, facts):
+def save_reason(folder: str | Path, reason: str, facts: dict[str, Any]) -> None:
     """Write that there is no encoder, and why.
 
     Parameters
@@ -278,7 +288,7 @@ def save_reason(folder, reason, facts):
     write_text(Path(folder) / _FACTS, json.dumps({"trained": False, "reason": reason, **facts}, indent=1))
 
 
-def load_encoder(folder, bands, size):
+def load_encoder(folder: str | Path, bands: Sequence[str], size: int) -> Encoder:
     """The encoder of the pretraining.
 
     Parameters
@@ -314,7 +324,9 @@ def load_encoder(folder, bands, size):
     return encoder
 
 
-def new_encoder(form, settings, rng, paths, wanted):
+def new_encoder(
+    form: "Format", settings: dict[str, Any], rng: np.random.Generator, paths: list[str], wanted: set[str]
+) -> Encoder:
     """The encoder that the settings name, not pretrained by the run, with the zero and unit of its stamps.
 
     Parameters
@@ -342,7 +354,7 @@ def new_encoder(form, settings, rng, paths, wanted):
     return encoder
 
 
-def _load(encoder, weights):
+def _load(encoder: Encoder, weights: WeightFile) -> None:
     state, backbone = _read(weights), encoder.backbone
     try:
         if encoder.patch:
@@ -360,7 +372,7 @@ def _load(encoder, weights):
         ) from error
 
 
-def _read(weights):
+def _read(weights: WeightFile) -> dict[str, torch.Tensor]:
     path = Path(weights.path)
     if not path.is_file():
         raise InputError(f"weight file {path} is not there; weights are never downloaded, put the file in its place")

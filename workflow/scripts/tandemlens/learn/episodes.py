@@ -1,10 +1,13 @@
 """Episodes for learning from few examples: many simulated classes, a few of them at a time."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tandemlens.base.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: edges of the bins of the Einstein radius, arcsec, and of the number of lensed images that are seen
 _RADII, _SEEN = (4.0, 8.0), (1, 2, 3)
@@ -47,7 +50,7 @@ class EpisodeSampler:
         If fewer classes than `ways` have enough members.
     """
 
-    def __init__(self, classes, ways, shots, queries):
+    def __init__(self, classes: np.ndarray, ways: int, shots: int, queries: int) -> None:
         self.ways, self.shots, self.queries = ways, shots, queries
         names = [name for name in np.unique(classes) if name]
         rows = {name: np.flatnonzero(classes == name) for name in names}
@@ -60,7 +63,7 @@ class EpisodeSampler:
                 f"(too few: {few}); lower proto.ways, shots or queries, or enlarge the training sample (samples.train)"
             )
 
-    def draw(self, rng):
+    def draw(self, rng: np.random.Generator) -> Episode:
         """One episode.
 
         Parameters
@@ -77,7 +80,7 @@ class EpisodeSampler:
         return Episode(support, query)
 
 
-def fine_classes(systems, least):
+def fine_classes(systems: "pd.DataFrame", least: int) -> np.ndarray:
     """Classes of simulated systems divided by what makes them look different.
 
     Two classes leave nothing to be learnt about learning classes. So those of the simulation are divided by the kind of

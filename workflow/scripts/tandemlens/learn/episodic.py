@@ -3,11 +3,20 @@
 import copy
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
+
+if TYPE_CHECKING:
+    from tandemlens.learn.episodes import Episode, EpisodeSampler
+    from tandemlens.learn.frozen import FrozenBags
+    from tandemlens.learn.pooling import BagClassifier, BagEmbedding
+    from tandemlens.learn.prototypes import Closeness
+
 
 log = logging.getLogger("tandemlens")
 #: episodes between looks at the held-out classes, and episodes of one look
@@ -37,7 +46,16 @@ class EpisodeTraining:
     weight_decay: float
 
 
-def train_episodes(network, closeness, bags, train, held_out, settings, rng, progress):
+def train_episodes(
+    network: "BagEmbedding",
+    closeness: "Closeness",
+    bags: "FrozenBags",
+    train: "EpisodeSampler",
+    held_out: "EpisodeSampler",
+    settings: EpisodeTraining,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
     """Train, and keep the weights by which held-out classes are told apart best.
 
     Parameters
@@ -91,7 +109,13 @@ def train_episodes(network, closeness, bags, train, held_out, settings, rng, pro
     return {"curve": curve, "best_episode": best["episode"], "ended": ended}
 
 
-def episode_logits(network, closeness, bags, episode, rng=None):
+def episode_logits(
+    network: "BagClassifier",
+    closeness: "Closeness",
+    bags: "FrozenBags",
+    episode: "Episode",
+    rng: torch.Generator | None = None,
+) -> torch.Tensor:
     """Logits of the queries of an episode.
 
     Parameters
@@ -115,7 +139,7 @@ def episode_logits(network, closeness, bags, episode, rng=None):
     return closeness(vectors[support.size :], prototypes)
 
 
-def answers(episode):
+def answers(episode: "Episode") -> torch.Tensor:
     """Right way of every query.
 
     Parameters
@@ -129,7 +153,14 @@ def answers(episode):
     return torch.arange(len(episode.query)).repeat_interleave(episode.query.shape[1])
 
 
-def _step(network, closeness, bags, episode, rng, optimiser):
+def _step(
+    network: "BagEmbedding",
+    closeness: "Closeness",
+    bags: "FrozenBags",
+    episode: "Episode",
+    rng: np.random.Generator,
+    optimiser: torch.optim.Optimizer,
+) -> float:
     loss = cross_entropy(episode_logits(network, closeness, bags, episode, rng), answers(episode))
     optimiser.zero_grad()
     loss.backward()
@@ -138,7 +169,9 @@ def _step(network, closeness, bags, episode, rng, optimiser):
 
 
 @torch.no_grad()
-def _look(network, closeness, bags, episodes):
+def _look(
+    network: "BagEmbedding", closeness: "Closeness", bags: "FrozenBags", episodes: "list[Episode]"
+) -> tuple[float, float]:
     """Mean loss and accuracy of episodes."""
     network.eval()
     found = []
@@ -149,7 +182,7 @@ def _look(network, closeness, bags, episodes):
     return float(loss), float(accuracy)
 
 
-def _ended(curve, best, settings, seconds):
+def _ended(curve: list[dict[str, Any]], best: dict[str, Any], settings: EpisodeTraining, seconds: float) -> str:
     """Why training ends with the last look, or nothing."""
     episode, since = curve[-1]["episode"], sum(entry["episode"] > best["episode"] for entry in curve)
     if episode == settings.episodes:

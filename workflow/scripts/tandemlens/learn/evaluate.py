@@ -4,6 +4,8 @@ Everything is measured on simulated systems and says nothing of the sky beyond w
 """
 
 import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,9 @@ from tandemlens.learn.metrics import completeness, reliability, threshold_at_fpr
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.ranking import ratio
 from tandemlens.learn.resample import draws_of, group_draws, paired_difference, summarise
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 log = logging.getLogger("tandemlens")
 #: regime in which human experts recover lenses (Rojas et al. 2023): S/N of the brightest arc, Einstein radius over FWHM
@@ -37,7 +42,7 @@ COMPARED = ("tpr_at_fpr_0.03", "tpr_at_fpr_0.01", "tpr10", "auroc")
 _DRAWS, _LEVEL = 1000, 0.95
 
 
-def write_evaluation(held_out_path, scores_path, out_paths, seed):
+def write_evaluation(held_out_path: str, scores_path: str, out_paths: dict[str, str], seed: int) -> None:
     """Write all tables of the evaluation.
 
     A table that cannot be made has no rows, and the reason in its metadata (key ``reason``).
@@ -53,7 +58,7 @@ def write_evaluation(held_out_path, scores_path, out_paths, seed):
     """
     held_out = read_table(held_out_path)
     test, scores = on_test(held_out, read_table(scores_path))
-    made = {
+    made: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
         "metrics": (lambda: head_metrics(test, scores, seed), ranking_refusal(test, scores)),
         "completeness": (lambda: completeness_table(test, scores), ranking_refusal(test, scores)),
         "paired": (lambda: paired_table(test, scores, seed), ranking_refusal(test, scores)),
@@ -67,7 +72,7 @@ def write_evaluation(held_out_path, scores_path, out_paths, seed):
         write_table(out_paths[name], frame, TABLES[name], {"reason": reason})
 
 
-def on_test(held_out, scores):
+def on_test(held_out: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Systems of the role test, and their scores.
 
     Parameters
@@ -104,7 +109,7 @@ def on_test(held_out, scores):
     return test.assign(theta_e_fwhm=ratio(test["theta_e"], test["fwhm"])), wide.fillna(-np.inf)
 
 
-def ranking_refusal(test, scores):
+def ranking_refusal(test: pd.DataFrame, scores: pd.DataFrame) -> str:
     """Why the test systems cannot be ranked against each other; empty if they can.
 
     Parameters
@@ -126,14 +131,14 @@ def ranking_refusal(test, scores):
     return "" if len(scored(scores)) else "no head has scored a test system; the fits say why"
 
 
-def probability_refusal(test):
+def probability_refusal(test: pd.DataFrame) -> str:
     """Why nothing can be said of the probabilities of the test systems; see `ranking_refusal`."""
     return (
         "" if test["probability"].notna().any() else "no test system has a calibrated probability; the fusion says why"
     )
 
 
-def counts_refusal(held_out):
+def counts_refusal(held_out: pd.DataFrame) -> str:
     """Why the probabilities cannot be carried to another prevalence; see `ranking_refusal`."""
     test = held_out[held_out["role"] == "test"]
     if reason := probability_refusal(test):
@@ -148,7 +153,7 @@ def counts_refusal(held_out):
     return ""
 
 
-def scored(scores):
+def scored(scores: pd.DataFrame) -> list[str]:
     """Heads with a score of any test system.
 
     Parameters
@@ -163,7 +168,7 @@ def scored(scores):
     return [head for head in scores if np.isfinite(scores[head]).any()]
 
 
-def lead_head(heads):
+def lead_head(heads: list[str]) -> str:
     """The head whose figures stand for the run: fused where there is one.
 
     Parameters
@@ -178,7 +183,7 @@ def lead_head(heads):
     return next((head for head in REFERENCES if head in heads), heads[0])
 
 
-def is_expert(test):
+def is_expert(test: pd.DataFrame) -> np.ndarray:
     """Whether experts would recover the arcs of a system (Rojas et al. 2023), from S/N and Einstein radius over seeing.
 
     Parameters
@@ -193,7 +198,7 @@ def is_expert(test):
     return ((test["snr_brightest"] >= EXPERT_SNR) & (test["theta_e_fwhm"] >= EXPERT_RADIUS)).to_numpy()
 
 
-def head_metrics(test, scores, seed):
+def head_metrics(test: pd.DataFrame, scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     """All figures of merit of every head; see `tandemlens.learn.resample.summarise`.
 
     Parameters
@@ -235,7 +240,7 @@ def head_metrics(test, scores, seed):
     return pd.concat(tables, ignore_index=True)[[c.name for c in METRICS]]
 
 
-def _as_regime(table):
+def _as_regime(table: pd.DataFrame) -> pd.DataFrame:
     """Parts of a summary of the tandems that experts recover."""
     overall = table["part"] == "overall"
     return table.assign(
@@ -243,7 +248,7 @@ def _as_regime(table):
     )
 
 
-def ideal_detection(snr, fpr):
+def ideal_detection(snr: "ArrayLike", fpr: float) -> np.ndarray:
     """Chance that a matched filter detects an arc whose shape, place and colour it knows, in Gaussian noise.
 
     ``Phi(S/N - Phi^-1(1 - FPR))``: the filter's output has unit variance and the mean S/N with the arc, 0 without. It
@@ -262,7 +267,7 @@ def ideal_detection(snr, fpr):
     return norm.cdf(np.asarray(snr, float) - norm.isf(fpr))
 
 
-def completeness_table(test, scores):
+def completeness_table(test: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Share of the tandems that every head finds, in bins of size, S/N, magnitude and seeing.
 
     Parameters
@@ -288,7 +293,7 @@ def completeness_table(test, scores):
     return pd.concat(tables, ignore_index=True)[[c.name for c in COMPLETENESS]]
 
 
-def _ideal_of_bins(test, values, table, fpr):
+def _ideal_of_bins(test: pd.DataFrame, values: pd.Series, table: pd.DataFrame, fpr: float) -> list[float]:
     values = values[test["label"]].to_numpy()
     chance = ideal_detection(test.loc[test["label"], "snr_brightest"], fpr)
     inside = [(values >= low) & (values < high) for low, high in zip(table["from"][:-1], table["to"][:-1], strict=True)]
@@ -296,7 +301,7 @@ def _ideal_of_bins(test, values, table, fpr):
     return [float(chance[rows].mean()) if rows.any() else np.nan for rows in inside]
 
 
-def shifted_counts(held_out, seed):
+def shifted_counts(held_out: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Number of tandems that the probabilities promise at other shares of tandems, against the number that is there.
 
     Tandems among the test systems are weighted by ``n pi / n_pos`` and others by ``n (1 - pi) / n_neg``, so that
@@ -324,7 +329,7 @@ def shifted_counts(held_out, seed):
     rows = []
     for prevalence in (labels.mean(), *PREVALENCES):
 
-        def expected(column, counts, prevalence=prevalence):
+        def expected(column: str, counts: np.ndarray, prevalence: float = prevalence) -> np.ndarray:
             p = shift_prior(test[column].fillna(0.0).to_numpy(), calibrated, prevalence)
             return _weighted_sum(p, labels, prevalence, counts)
 
@@ -343,13 +348,13 @@ def shifted_counts(held_out, seed):
     return pd.DataFrame(rows)
 
 
-def _weighted_sum(p, labels, prevalence, counts):
+def _weighted_sum(p: np.ndarray, labels: np.ndarray, prevalence: float, counts: np.ndarray) -> np.ndarray:
     """Sum of (n,) probabilities with lenses weighted to a prevalence, for (d, n) times that every system is there."""
     lenses, others = (ratio(counts[:, of] @ p[of], counts[:, of].sum(1)) for of in (labels, ~labels))
     return len(labels) * (prevalence * lenses + (1 - prevalence) * others)
 
 
-def paired_table(test, scores, seed):
+def paired_table(test: pd.DataFrame, scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Difference of the references to every other head; see `tandemlens.learn.resample.paired_difference`.
 
     Parameters

@@ -7,6 +7,7 @@ its rank like any other.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -39,19 +40,19 @@ class Ranks:
         Scale of the tails; ranks approach 0 and 1 as one over the distance.
     """
 
-    values: list
-    ranks: list
+    values: list[float]
+    ranks: list[float]
     spread: float
 
     @classmethod
-    def of(cls, sample):
+    def of(cls, sample: np.ndarray) -> "Ranks":
         """Ranks among a sample, (n,) ndarray with one value or more."""
         values, counts = np.unique(sample, return_counts=True)
         ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
         keep = np.unique(np.linspace(0, len(values) - 1, _MOST_KNOTS).astype(int))
         return cls(values[keep].tolist(), ranks[keep].tolist(), float(np.std(sample)) or 1.0)
 
-    def __call__(self, x):
+    def __call__(self, x: np.ndarray) -> np.ndarray:
         """Ranks of x, NaN where x is."""
         below = np.maximum(self.values[0] - x, 0) / self.spread
         above = np.maximum(x - self.values[-1], 0) / self.spread
@@ -82,11 +83,11 @@ class Scale:
     null: Ranks
 
     @classmethod
-    def of(cls, null, kind):
+    def of(cls, null: np.ndarray, kind: str) -> "Scale":
         """From the scores of non-lenses, (n,) ndarray with one value or more."""
         return cls(kind, float(null.mean()), float(null.std()) or 1.0, Ranks.of(null))
 
-    def __call__(self, values):
+    def __call__(self, values: np.ndarray) -> np.ndarray:
         """Transformed scores, NaN where missing."""
         if self.kind == "probability":
             return logit(np.clip(values, _P_EDGE, 1 - _P_EDGE))
@@ -98,7 +99,7 @@ class Scale:
             return ndtri(self.null(values))
         return (values - self.mean) / self.spread
 
-    def raw(self, values):
+    def raw(self, values: np.ndarray) -> np.ndarray:
         """Scores as they are, but 1 - p for p-values as the founding sketch has S_color; the mean where missing."""
         values = np.where(np.isfinite(values), values, self.mean)
         return 1 - values if self.kind == "pvalue" else values
@@ -126,7 +127,7 @@ class Head:
     ranks: Ranks | None = None
 
     @classmethod
-    def fit(cls, values, labels, kind):
+    def fit(cls, values: np.ndarray, labels: np.ndarray, kind: str) -> "Head":
         """From the scores of training systems, (n,) ndarray with NaN where missing, and (n,) labels, bool."""
         seen = np.isfinite(values)
         positive, negative = values[seen & labels], values[seen & ~labels]
@@ -139,16 +140,16 @@ class Head:
         return replace(head, ranks=Ranks.of(head.evidence(values)))
 
     @classmethod
-    def from_dict(cls, saved):
+    def from_dict(cls, saved: dict[str, Any]) -> "Head":
         """Inverse of `dataclasses.asdict`."""
         scale = {**saved["scale"], "null": Ranks(**saved["scale"]["null"])}
         return cls(**{**saved, "scale": Scale(**scale), "ranks": Ranks(**saved["ranks"])})
 
-    def evidence(self, values):
+    def evidence(self, values: np.ndarray) -> np.ndarray:
         """Log odds of a lens given the score, less those of any training system."""
         return np.where(np.isfinite(values), self.slope * self.scale(values) + self.offset, self.missing)
 
-    def view(self, values, what):
+    def view(self, values: np.ndarray, what: str) -> np.ndarray:
         """Evidence, its rank, its probability at equal numbers of lenses and non-lenses, or the raw score."""
         if what == "raw":
             return self.scale.raw(values)
@@ -156,7 +157,9 @@ class Head:
         return {"evidence": lambda e: e, "rank": self.ranks, "probability": expit}[what](evidence)
 
 
-def logistic(x, target, lam, free, expected=0.0):
+def logistic(
+    x: np.ndarray, target: np.ndarray, lam: float, free: np.ndarray, expected: float = 0.0
+) -> tuple[float, np.ndarray]:
     """Intercept and weights of an L2-logistic regression with bounds, which scikit-learn's does not know.
 
     Minimises ``sum_i [ln(1 + exp z_i) - y_i z_i] + lam/2 |w - expected|^2`` with ``z = intercept + x.w``.
@@ -179,7 +182,7 @@ def logistic(x, target, lam, free, expected=0.0):
     """
     n = len(x)
 
-    def loss(theta):
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
         z = theta[0] + x @ theta[1:]
         error, away = expit(z) - target, np.r_[0, theta[1:] - expected]
         value = np.logaddexp(0, z).sum() - target @ z + lam * away @ away / 2
@@ -191,7 +194,7 @@ def logistic(x, target, lam, free, expected=0.0):
     return theta[0], theta[1:]
 
 
-def _missing_evidence(seen, labels):
+def _missing_evidence(seen: np.ndarray, labels: np.ndarray) -> float:
     """Ln of the share of lenses without a score over that of non-lenses, both shrunk to the share of all systems."""
     share = (~seen).mean()
     if share == 0:
@@ -200,7 +203,7 @@ def _missing_evidence(seen, labels):
     return float(np.log(lens / other))
 
 
-def _platt(x, labels, kind):
+def _platt(x: np.ndarray, labels: np.ndarray, kind: str) -> tuple[float, float]:
     """Slope and offset of the log odds, with the softened targets of Platt (1999)."""
     positive, negative = labels.sum(), (~labels).sum()
     target = np.where(labels, (positive + 1) / (positive + 2), 1 / (negative + 2))

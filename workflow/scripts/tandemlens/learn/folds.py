@@ -1,5 +1,8 @@
 """Who learns from what: systems that share sky, canvas or source play one role and stand in one fold."""
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from astropy import units as u
@@ -11,9 +14,12 @@ from tandemlens.base.columns.folds import COLUMNS
 from tandemlens.base.errors import InputError
 from tandemlens.survey.targets import NONE, field_groups
 
+if TYPE_CHECKING:
+    pass
+
 ROLES = ("train", "stop", "calibrate", "fuse", "test")
 DROPPED = "dropped"
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "shares": {"train": 0.5, "stop": 0.1, "calibrate": 0.1, "fuse": 0.1, "test": 0.2},
     "n_folds": 5,
     "radius_arcmin": 30.0,
@@ -30,7 +36,7 @@ _SHUFFLES = 10
 _TIE = 1e-9
 
 
-def assign_folds(systems, settings, rng):
+def assign_folds(systems: pd.DataFrame, settings: dict[str, Any], rng: np.random.Generator) -> pd.DataFrame:
     """Give every system a role and a fold, both the same for all systems of a group.
 
     Groups are the connected components of all links: an equal value in a column of `LINKS`, or a separation below
@@ -88,7 +94,7 @@ def assign_folds(systems, settings, rng):
     return found.loc[systems.index].reset_index(drop=True)
 
 
-def link_groups(systems, radius_arcmin):
+def link_groups(systems: pd.DataFrame, radius_arcmin: float) -> np.ndarray:
     """Connected components of all links between systems (union-find).
 
     Parameters
@@ -120,7 +126,7 @@ def link_groups(systems, radius_arcmin):
     return systems["target_id"].groupby(label).transform("min").to_numpy()
 
 
-def balance(systems, folds):
+def balance(systems: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     """What every role got, for the eye: how many systems of each label, class, survey and theta_E tercile.
 
     Parameters
@@ -144,7 +150,7 @@ def balance(systems, folds):
     return counts
 
 
-def _strata(frame):
+def _strata(frame: pd.DataFrame) -> pd.DataFrame:
     """Strata of every system, one kind a column; None where a system has none of that kind."""
     label = frame["label"].astype(bool)
     names = {"all": pd.Series("all", frame.index)}
@@ -160,7 +166,14 @@ def _strata(frame):
     return pd.DataFrame(names).astype(object)
 
 
-def _roles(frame, group, strata, held, settings, rng):
+def _roles(
+    frame: pd.DataFrame,
+    group: np.ndarray,
+    strata: pd.DataFrame,
+    held: np.ndarray,
+    settings: dict[str, Any],
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Role of every system; what is held out is the test, and the rest of its groups is dropped."""
     shares = {role: share for role, share in settings["shares"].items() if share > 0}
     wanted = {**shares, "test": 1.0} if held.any() else shares
@@ -174,7 +187,7 @@ def _roles(frame, group, strata, held, settings, rng):
     return role
 
 
-def _deal(group, strata, shares, rng):
+def _deal(group: np.ndarray, strata: pd.DataFrame, shares: Mapping[Any, float], rng: np.random.Generator) -> np.ndarray:
     """Deal whole groups to the parts named in `shares`; the fairest of several shuffles."""
     code, names = pd.factorize(group, sort=True)
     counts = _counts(code, len(names), strata)
@@ -189,7 +202,7 @@ def _deal(group, strata, shares, rng):
     return parts[part[code]]
 
 
-def _counts(code, n_groups, strata):
+def _counts(code: np.ndarray, n_groups: int, strata: pd.DataFrame) -> np.ndarray:
     """Systems of every stratum in every group, (groups, strata)."""
     tables = []
     for kind in strata:
@@ -201,7 +214,7 @@ def _counts(code, n_groups, strata):
     return np.hstack(tables)
 
 
-def _greedy(counts, share, shuffled):
+def _greedy(counts: np.ndarray, share: np.ndarray, shuffled: np.ndarray) -> tuple[float, np.ndarray]:
     """Misfit of a deal, and the part of every group."""
     total = counts.sum(0)
     weight = (counts / total).sum(1)
@@ -221,7 +234,7 @@ def _greedy(counts, share, shuffled):
     return float(((got - wanted) ** 2 / scale).sum()), part
 
 
-def _values(column):
+def _values(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Rows and values of the links of a column."""
     text = column.astype(object).where(column.notna(), "").astype(str).str.strip().reset_index(drop=True)
     if column.name == "source":
@@ -230,12 +243,12 @@ def _values(column):
     return text.index.to_numpy(), text.to_numpy()
 
 
-def _blocks(frame, nside):
+def _blocks(frame: pd.DataFrame, nside: int) -> np.ndarray:
     ra, dec = frame["ra"].to_numpy(float) * u.deg, frame["dec"].to_numpy(float) * u.deg
     return HEALPix(nside, order="nested").lonlat_to_healpix(ra, dec)
 
 
-def _held_out(frame, block, settings):
+def _held_out(frame: pd.DataFrame, block: Any, settings: dict[str, Any]) -> Any:
     surveys, blocks = list(settings["held_out_surveys"]), list(settings["held_out_blocks"])
     for what, wanted, known in (("survey", surveys, set(frame["survey"])), ("block", blocks, set(block.tolist()))):
         strange = [name for name in wanted if name not in known]
@@ -247,7 +260,7 @@ def _held_out(frame, block, settings):
     return frame["survey"].isin(surveys).to_numpy() | np.isin(block, blocks)
 
 
-def _checked_settings(settings):
+def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     strange = sorted(set(settings) - set(DEFAULTS))
     if strange:
         raise InputError(f"settings of the folds hold the unknown key {strange[0]!r}; use some of {list(DEFAULTS)}")
@@ -264,7 +277,7 @@ def _checked_settings(settings):
     return {**settings, "shares": {role: float(shares[role]) for role in ROLES}}
 
 
-def _check_systems(systems):
+def _check_systems(systems: pd.DataFrame) -> None:
     missing = [name for name in _NEEDED if name not in systems]
     if missing:
         raise InputError(f"the table of systems lacks the columns {missing}; join those of targets and systems first")
@@ -286,7 +299,7 @@ def _check_systems(systems):
         raise InputError(f"system {odd!r} has a label that is neither true nor false; label it or remove the row")
 
 
-def _check_groups(frame, group, free, shares):
+def _check_groups(frame: pd.DataFrame, group: np.ndarray, free: np.ndarray, shares: Mapping[Any, float]) -> None:
     """Enough groups, of either label, for the roles that are still to be dealt."""
     label = frame["label"].to_numpy(bool)
     whose = (("", free), (" with positives", free & label), (" with negatives", free & ~label))
@@ -302,7 +315,7 @@ def _check_groups(frame, group, free, shares):
             )
 
 
-def _check_roles(frame, group, role, wanted):
+def _check_roles(frame: pd.DataFrame, group: np.ndarray, role: np.ndarray, wanted: Iterable[str]) -> None:
     label = frame["label"].to_numpy(bool)
     for name in wanted:
         for value, what in ((True, "positives"), (False, "negatives")):
@@ -314,7 +327,7 @@ def _check_roles(frame, group, role, wanted):
                 )
 
 
-def _check_folds(frame, group, fold, role, n_folds):
+def _check_folds(frame: pd.DataFrame, group: np.ndarray, fold: np.ndarray, role: pd.Series, n_folds: int) -> None:
     label = frame["label"].to_numpy(bool)
     for value, what in ((True, "positives"), (False, "negatives")):
         whose = (role == "train") & (label == value)

@@ -1,6 +1,8 @@
 """Features of stamps by a frozen encoder, kept in memory: training on top of it is a matter of seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,6 +10,11 @@ from torch import nn
 
 from tandemlens.learn.bags import bag_loader
 from tandemlens.learn.views import plain_view, turn_directions
+
+if TYPE_CHECKING:
+    from tandemlens.learn.bags import Bags
+    from tandemlens.learn.encoders import Encoder
+    from tandemlens.learn.views import Views
 
 
 class Given(nn.Identity):
@@ -18,7 +25,7 @@ class Given(nn.Identity):
     width : int
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
 
@@ -41,10 +48,12 @@ class FrozenBags:
     geometry: torch.Tensor
     start: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.start) - 1
 
-    def batch(self, rows, rng=None):
+    def batch(
+        self, rows: np.ndarray, rng: np.random.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Features, geometry and places of some bags, as `tandemlens.learn.pooling.BagEmbedding.embed` takes them.
 
         Parameters
@@ -66,7 +75,7 @@ class FrozenBags:
         valid = torch.arange(int(counts.max())) < torch.tensor(counts)[:, None]
         return self.features[view, stamps], self.geometry[view, stamps], valid
 
-    def plain_means(self):
+    def plain_means(self) -> np.ndarray:
         """Features of the first stamp of every bag, its centre, and the mean of its others, (b, 2 width) ndarray."""
         first, parts = self.features[0].double().numpy(), []
         for low, high in zip(self.start[:-1], self.start[1:], strict=True):
@@ -76,7 +85,15 @@ class FrozenBags:
 
 
 @torch.no_grad()
-def freeze_bags(encoder, bags, rows, batch, device, draws=(), workers=0):
+def freeze_bags(
+    encoder: "Encoder",
+    bags: "Bags",
+    rows: np.ndarray,
+    batch: int,
+    device: torch.device,
+    draws: "Sequence[Views]" = (),
+    workers: int = 0,
+) -> FrozenBags:
     """Features of bags by an encoder.
 
     Parameters

@@ -8,6 +8,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,12 +57,12 @@ class Fusion:
     fuser: Fuser
     calibrator: Calibrator
     bounds: Calibrator
-    null_scores: list
+    null_scores: list[float]
     prior: float
     prevalence: float
     prevalence_by: str
 
-    def fuse(self, scores):
+    def fuse(self, scores: pd.DataFrame) -> np.ndarray:
         """Fused score of every row.
 
         Parameters
@@ -75,7 +76,7 @@ class Fusion:
         """
         return self.fuser.fuse(scores[list(self.fuser.heads)])
 
-    def probabilities(self, fused, prevalence):
+    def probabilities(self, fused: np.ndarray, prevalence: float) -> pd.DataFrame:
         """Probability of being a tandem, with its interval.
 
         Parameters
@@ -100,12 +101,12 @@ class Fusion:
         }
         return pd.DataFrame({name: shift_prior(p, self.prior, prevalence) for name, p in columns.items()})
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         """Write the fusion into a folder."""
         write_text(Path(folder) / _FILE, json.dumps({"used": True, "reason": "", **asdict(self)}, indent=1))
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> "Fusion | None":
         """Read a fusion.
 
         Parameters
@@ -121,11 +122,19 @@ class Fusion:
         if not saved.pop("used"):
             return None
         saved.pop("reason")
-        parts = {"fuser": Fuser, "calibrator": Calibrator, "bounds": Calibrator}
-        return cls(**{**saved, **{name: kind.from_dict(saved[name]) for name, kind in parts.items()}})
+        for name, kind in (("calibrator", Calibrator), ("bounds", Calibrator)):
+            saved[name] = kind.from_dict(saved[name])
+        return cls(**{**saved, "fuser": Fuser.from_dict(saved["fuser"])})
 
 
-def fit_fusion(scores, systems, kinds, settings, rng, prevalence=(None, "")):
+def fit_fusion(
+    scores: pd.DataFrame,
+    systems: pd.DataFrame,
+    kinds: dict[str, str],
+    settings: dict[str, Any],
+    rng: np.random.Generator,
+    prevalence: tuple[float | None, str] = (None, ""),
+) -> tuple[Fusion, pd.DataFrame]:
     """Choose and fit the fuser, and calibrate what it gives.
 
     Parameters
@@ -170,7 +179,9 @@ def fit_fusion(scores, systems, kinds, settings, rng, prevalence=(None, "")):
     fused, truth = fuser.fuse(heads.iloc[calibrating]), labels[calibrating]
     calibrator = fit_calibrator(fused, truth, settings["calibration"])
     prior = float(truth.mean())
-    value, source = prevalence if prevalence[0] else (prior, "the training sample: nothing is known of the survey")
+    value, source = prevalence
+    if not value:
+        value, source = prior, "the training sample: nothing is known of the survey"
     fusion = Fusion(
         fuser,
         calibrator,
@@ -183,16 +194,20 @@ def fit_fusion(scores, systems, kinds, settings, rng, prevalence=(None, "")):
     return fusion, report
 
 
-def _equal_weights(heads, labels, groups, rng, kinds):
+def _equal_weights(
+    heads: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator, kinds: dict[str, str]
+) -> tuple[Fuser, pd.DataFrame]:
     """Equal weights, where role fuse is too small to compare anything: the roles fuse and calibrate tell the scales."""
     fuser = fit_fuser(BASELINE, heads, labels, groups, rng, kinds)
     note = f"nothing compared, fewer than {_LEAST_GROUPS} groups of a class; scales from the roles fuse and calibrate"
-    row = {c.name: np.nan for c in FUSERS_COMPARED if c.dtype == "float64"}
+    row: dict[str, Any] = {c.name: np.nan for c in FUSERS_COMPARED if c.dtype == "float64"}
     row |= {"kind": BASELINE, "beats_equal": False, "chosen": True, "weights": fuser.weights, "note": note}
     return fuser, pd.DataFrame([row])
 
 
-def survey_prevalence(stated, expected, rng):
+def survey_prevalence(
+    stated: float | None, expected: pd.DataFrame | None, rng: np.random.Generator
+) -> tuple[float | None, str]:
     """Share of tandems among the targets.
 
     Parameters
@@ -218,7 +233,16 @@ def survey_prevalence(stated, expected, rng):
     return min(estimate.bound, 0.5), "upper bound of the expected counts: no simulated second cluster is a tandem"
 
 
-def write_fusion(systems, scores, kinds, expected, cfg, model_dir, held_out_path, scores_path):
+def write_fusion(
+    systems: pd.DataFrame,
+    scores: pd.DataFrame,
+    kinds: dict[str, str],
+    expected: pd.DataFrame | None,
+    cfg: dict[str, Any],
+    model_dir: str,
+    held_out_path: str,
+    scores_path: str,
+) -> None:
     """Fuse the heads, and write what they give the systems that none of them was fitted to.
 
     Parameters
@@ -253,7 +277,15 @@ def write_fusion(systems, scores, kinds, expected, cfg, model_dir, held_out_path
     write_held_out(systems, scores, kinds, fusion, cfg["survey"], held_out_path, scores_path)
 
 
-def write_held_out(systems, scores, kinds, fusion, survey, held_out_path, scores_path):
+def write_held_out(
+    systems: pd.DataFrame,
+    scores: pd.DataFrame,
+    kinds: dict[str, str],
+    fusion: Fusion | None,
+    survey: str,
+    held_out_path: str,
+    scores_path: str,
+) -> None:
     """Write what the heads and their fusion give systems that none of them was fitted to.
 
     Parameters
@@ -282,7 +314,7 @@ def write_held_out(systems, scores, kinds, fusion, survey, held_out_path, scores
     write_table(scores_path, long, HELD_OUT_SCORES)
 
 
-def unseen_systems(folds, systems, measured):
+def unseen_systems(folds: pd.DataFrame, systems: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Training systems that no head was fitted to.
 
     Parameters
@@ -300,7 +332,7 @@ def unseen_systems(folds, systems, measured):
     return unseen.merge(measured[["target_id", "fwhm"]], on="target_id", how="left").reset_index(drop=True)
 
 
-def head_scores(target_ids, tables, columns):
+def head_scores(target_ids: pd.Series, tables: dict[str, list[str]], columns: dict[str, str]) -> pd.DataFrame:
     """Scores of all heads side by side.
 
     Parameters
@@ -323,7 +355,7 @@ def head_scores(target_ids, tables, columns):
     return pd.DataFrame(found)
 
 
-def score_fused(features, scores, model_dir, out_path):
+def score_fused(features: pd.DataFrame, scores: pd.DataFrame, model_dir: str, out_path: str) -> None:
     """Fused scores of a shard.
 
     Parameters

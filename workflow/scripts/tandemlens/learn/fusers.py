@@ -18,6 +18,7 @@ single    evidence      1 for the best head
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
@@ -27,6 +28,10 @@ from tandemlens.learn.evidence import SCORE_KINDS, Head, logistic
 from tandemlens.learn.grouped import grouped_folds
 from tandemlens.learn.mip import class_weights, recall_matrix
 from tandemlens.learn.ranking import Ranking, ranking_metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
 
 #: fewer positives do not tell weights apart
 LEAST_POSITIVES = 30
@@ -54,11 +59,11 @@ class Fuser:
     """
 
     kind: str
-    heads: dict
-    weights: dict
+    heads: "dict[str, Head]"
+    weights: dict[str, float]
     note: str = ""
 
-    def fuse(self, scores):
+    def fuse(self, scores: "pd.DataFrame") -> np.ndarray:
         """One continuous value a system.
 
         Parameters
@@ -79,12 +84,12 @@ class Fuser:
         _check_scores(scores, {name: head.scale.kind for name, head in self.heads.items()})
         return _columns(self.heads, scores, FUSERS[self.kind].view) @ np.array([self.weights[h] for h in self.heads])
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All that `from_dict` needs, as what JSON can hold."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, saved):
+    def from_dict(cls, saved: dict[str, Any]) -> "Fuser":
         """Inverse of `to_dict`.
 
         Raises
@@ -112,17 +117,24 @@ class Training:
         Kind of every head's score, of `SCORE_KINDS`.
     """
 
-    def __init__(self, scores, labels, groups, rng, kinds):
+    def __init__(
+        self,
+        scores: "pd.DataFrame",
+        labels: np.ndarray,
+        groups: np.ndarray,
+        rng: np.random.Generator,
+        kinds: dict[str, str],
+    ) -> None:
         self.scores, self.labels, self.groups, self.kinds = scores, labels, groups, kinds
         self._fold_rng, self.draw_rng = rng.spawn(2)
         self.heads = _fit_heads(scores, labels, kinds)
 
-    def view(self, what):
+    def view(self, what: str) -> np.ndarray:
         """(n, H) ndarray of one view of all scores."""
         return _columns(self.heads, self.scores, what)
 
     @cached_property
-    def inner(self):
+    def inner(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """Evidence by grouped folds, as tuples (rows to learn from, their evidence, rows held out, their evidence)."""
         parts = []
         for learn, held in grouped_folds(self.labels, self.groups, _N_INNER, self._fold_rng):
@@ -131,13 +143,20 @@ class Training:
             parts.append((learn, evidence[learn], held, evidence[held]))
         return parts
 
-    def fit(self, kind):
+    def fit(self, kind: str) -> Fuser:
         """The Fuser of a kind."""
         weights, note = FUSERS[kind].weigh(self)
         return Fuser(kind, self.heads, dict(zip(self.heads, map(float, weights), strict=True)), note)
 
 
-def fit_fuser(kind, scores, labels, groups, rng, kinds):
+def fit_fuser(
+    kind: str,
+    scores: "pd.DataFrame",
+    labels: np.ndarray,
+    groups: np.ndarray,
+    rng: np.random.Generator,
+    kinds: dict[str, str],
+) -> Fuser:
     """Fit a fuser of one kind.
 
     Parameters
@@ -163,7 +182,7 @@ def fit_fuser(kind, scores, labels, groups, rng, kinds):
     return Training(scores, labels, groups, rng, kinds).fit(kind)
 
 
-def figures(fused, labels, weights=None):
+def figures(fused: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """What fusers are compared by: TPR at a false-positive rate of at most 1e-2, then the area under the ROC curve.
 
     Parameters
@@ -184,7 +203,9 @@ def figures(fused, labels, weights=None):
     return np.column_stack([ranking_metric(name)(curve) for name in CRITERIA])
 
 
-def check_training(scores, labels, groups, kinds):
+def check_training(
+    scores: "pd.DataFrame", labels: "ArrayLike", groups: "ArrayLike", kinds: dict[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels as bool and groups as an array, if all can be used.
 
     Parameters
@@ -218,7 +239,7 @@ def check_training(scores, labels, groups, kinds):
     return labels.astype(bool), groups
 
 
-def _check_scores(scores, kinds):
+def _check_scores(scores: "pd.DataFrame", kinds: dict[str, str]) -> None:
     absent, unknown = [h for h in kinds if h not in scores], [h for h in scores if h not in kinds]
     if absent or unknown or not kinds:
         raise InputError(
@@ -238,24 +259,24 @@ def _check_scores(scores, kinds):
             )
 
 
-def _check_fuser(kind):
+def _check_fuser(kind: str) -> None:
     if kind not in FUSERS:
         raise InputError(f"fuser {kind!r} is unknown; use one of {list(FUSERS)}")
 
 
-def _fit_heads(scores, labels, kinds):
+def _fit_heads(scores: "pd.DataFrame", labels: np.ndarray, kinds: dict[str, str]) -> dict[str, Head]:
     return {name: Head.fit(scores[name].to_numpy(float), labels, kind) for name, kind in kinds.items()}
 
 
-def _columns(heads, scores, what):
+def _columns(heads: dict[str, Head], scores: "pd.DataFrame", what: str) -> np.ndarray:
     return np.column_stack([head.view(scores[name].to_numpy(float), what) for name, head in heads.items()])
 
 
-def _equal(training):
+def _equal(training: Training) -> tuple[np.ndarray, str]:
     return np.full(len(training.heads), 1 / len(training.heads)), ""
 
 
-def _stack(training):
+def _stack(training: Training) -> tuple[np.ndarray, str]:
     n_positive = int(training.labels.sum())
     if n_positive < LEAST_POSITIVES:
         return _equal(training)[0], f"equal weights: {n_positive} positives are fewer than {LEAST_POSITIVES}"
@@ -270,11 +291,11 @@ def _stack(training):
     return logistic(training.view("evidence"), training.labels, lam, free)[1], f"lambda {lam:.3g}"
 
 
-def _standing(fused, training):
+def _standing(fused: np.ndarray, training: Training) -> tuple[float, float]:
     return tuple(figures(fused, training.labels)[0])
 
 
-def _sum(training):
+def _sum(training: Training) -> tuple[np.ndarray, str]:
     raw = training.view("raw")
     n_heads = raw.shape[1]
     draws = training.draw_rng.dirichlet(np.full(n_heads, 0.5), _SUM_DRAWS)
@@ -282,7 +303,7 @@ def _sum(training):
     return max(trials, key=lambda w: _standing(raw @ w, training)), ""
 
 
-def _mip(training):
+def _mip(training: Training) -> tuple[np.ndarray, str]:
     probabilities = np.empty((len(training.labels), len(training.heads)))
     for _, _, held, evidence in training.inner:
         probabilities[held] = expit(evidence)
@@ -293,7 +314,7 @@ def _mip(training):
     return found.weights.mean(1), f"chosen: {chosen}"
 
 
-def _single(training):
+def _single(training: Training) -> tuple[np.ndarray, str]:
     evidence = training.view("evidence")
     best = max(range(evidence.shape[1]), key=lambda h: _standing(evidence[:, h], training))
     return np.eye(evidence.shape[1])[best], list(training.heads)[best]
@@ -304,7 +325,7 @@ class _Recipe:
     """What a kind of fuser sums, and how it finds its weights."""
 
     view: str
-    weigh: Callable
+    weigh: Callable[..., Any]
 
 
 FUSERS = {

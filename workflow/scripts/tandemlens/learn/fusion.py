@@ -1,6 +1,8 @@
 """Which way to fuse the heads: nested grouped cross-validation, where `equal` stands until it is clearly beaten."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,9 @@ from tandemlens.base.errors import InputError
 from tandemlens.learn.fusers import FUSERS, Fuser, Training, check_training, figures
 from tandemlens.learn.grouped import grouped_folds
 from tandemlens.learn.resample import draws_of, group_draws
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: what all others must beat
 BASELINE = "equal"
@@ -43,7 +48,14 @@ class Choice:
     n_groups: int
 
 
-def choose_fusion(scores, labels, groups, rng, kinds, fusers=tuple(FUSERS)):
+def choose_fusion(
+    scores: pd.DataFrame,
+    labels: "ArrayLike",
+    groups: "ArrayLike",
+    rng: np.random.Generator,
+    kinds: dict[str, str],
+    fusers: Sequence[str] = tuple(FUSERS),
+) -> Choice:
     """Compare fusers on groups that they have not seen, and fit the best to all systems.
 
     The criterion is the TPR at a false-positive rate of at most 1e-2; equal TPRs are told apart by the area under the
@@ -96,7 +108,14 @@ def choose_fusion(scores, labels, groups, rng, kinds, fusers=tuple(FUSERS)):
     return Choice(kind, fitted[kind], report, n_positive, len(labels) - n_positive, len(np.unique(groups)))
 
 
-def _held_out(fusers, scores, labels, groups, rng, kinds):
+def _held_out(
+    fusers: Sequence[str],
+    scores: pd.DataFrame,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    rng: np.random.Generator,
+    kinds: dict[str, str],
+) -> dict[str, np.ndarray]:
     """Fused values of every kind from fits that have not seen the group.
 
     Values of different folds come from different fits; they are put on one scale by the mean and spread of the
@@ -113,7 +132,9 @@ def _held_out(fusers, scores, labels, groups, rng, kinds):
     return fused
 
 
-def _compare(held_out, labels, groups, rng):
+def _compare(
+    held_out: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+) -> pd.DataFrame:
     """Report without weights, best first."""
     code, names = pd.factorize(groups)
     counts = group_draws(len(names), _N_DRAWS, rng)
@@ -137,5 +158,5 @@ def _compare(held_out, labels, groups, rng):
     return report.assign(chosen=report.index == best)
 
 
-def _drawn(fused, labels, counts, code):
+def _drawn(fused: np.ndarray, labels: np.ndarray, counts: np.ndarray, code: np.ndarray) -> np.ndarray:
     return np.concatenate([figures(fused, labels, chunk) for chunk in draws_of(counts, code)])

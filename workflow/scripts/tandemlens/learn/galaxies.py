@@ -5,6 +5,8 @@ properties of the galaxies, which are not looked at. Images have no noise map: t
 of all images, and it takes the place of the survey's on the scale of the stamps. Pixels are left as large as they are.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import h5py
 import numpy as np
 
@@ -12,11 +14,18 @@ from tandemlens.base.atomic import atomic_path
 from tandemlens.base.errors import InputError
 from tandemlens.base.robust import robust_sigma
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from tandemlens.learn.stamps import Format
+
 #: images read at a time, and those whose rims give the noise
 _BLOCK, _NOISE_IMAGES = 256, 2000
 
 
-def write_galaxies(settings, out_path, form, softening):
+def write_galaxies(settings: dict[str, Any], out_path: "str | Path", form: "Format", softening: float) -> list[str]:
     """Write images as stamps.h5, one target and one stamp a galaxy.
 
     Parameters
@@ -67,11 +76,13 @@ def write_galaxies(settings, out_path, form, softening):
     return [_name(row) for row in rows]
 
 
-def _name(row):
+def _name(row: int) -> str:
     return f"galaxy {row}"
 
 
-def _write(out, images, rows, shared, form, softening):
+def _write(
+    out: "torch.Tensor", images: "torch.Tensor", rows: np.ndarray, shared: Any, form: "Format", softening: float
+) -> None:
     side, n = form.pixels, len(rows)
     scale = softening * _noise(images, [k for _, k in shared], rows)
     out.attrs.update({"bands": form.bands, "geometry": form.geometry, "scale": form.scale})
@@ -95,7 +106,7 @@ def _write(out, images, rows, shared, form, softening):
     out.create_dataset("target_id", data=[_name(row) for row in rows], dtype=h5py.string_dtype())
 
 
-def _noise(images, bands, rows):
+def _noise(images: "torch.Tensor", bands: list[str], rows: np.ndarray) -> np.ndarray:
     """Noise of every band from the outermost pixels."""
     some = images[rows[:: -(-len(rows) // _NOISE_IMAGES)]][:, bands]
     rim = np.ones(some.shape[2:], bool)
@@ -109,7 +120,7 @@ def _noise(images, bands, rows):
     return levels
 
 
-def _fitted(image, side):
+def _fitted(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """The middle of images (n, y, x), cut or padded to a side, and where there is an image."""
     out, seen = np.zeros((len(image), side, side), np.float32), np.zeros((side, side), bool)
     here, there = [], []

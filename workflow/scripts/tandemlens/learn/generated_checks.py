@@ -1,5 +1,8 @@
 """Synthetic stamps against held-out ones: noise, colours, profiles, copies, a classifier."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from scipy.stats import ks_2samp
 from sklearn.decomposition import PCA
@@ -10,6 +13,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from tandemlens.learn.sky_noise import blank_noise
 
+if TYPE_CHECKING:
+    from tandemlens.learn.stamps import Stamps
+
 #: largest difference of noise, and least p-value of what is compared
 NOISE, LEAST_P = 0.05, 0.01
 #: rings of a profile
@@ -18,7 +24,7 @@ _RINGS = 6
 _COMPONENTS = 32
 
 
-def band_ratios(flux, sigma, mask):
+def band_ratios(flux: np.ndarray, sigma: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Colours of what is seen at the middle of stamps, as differences of asinh fluxes of the middle 5 x 5 pixels.
 
     Parameters
@@ -42,7 +48,7 @@ def band_ratios(flux, sigma, mask):
     return np.diff(np.arcsinh(total), axis=1)
 
 
-def profiles(flux, mask):
+def profiles(flux: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mean asinh flux of all bands in rings around the middle of stamps.
 
     Parameters
@@ -65,7 +71,7 @@ def profiles(flux, mask):
     return np.transpose(found)
 
 
-def told_apart(real, synthetic, seed):
+def told_apart(real: np.ndarray, synthetic: np.ndarray, seed: int) -> float:
     """Area under the ROC curve of trees that tell synthetic stamps from real ones, by cross-validation; 0.5 is best.
 
     Parameters
@@ -90,7 +96,7 @@ def told_apart(real, synthetic, seed):
     return float(roc_auc_score(label, odds))
 
 
-def copied(train, held_out, synthetic):
+def copied(train: np.ndarray, held_out: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
     """How near synthetic stamps come to those of the training, in units of how near held-out ones do.
 
     Parameters
@@ -111,7 +117,9 @@ def copied(train, held_out, synthetic):
     return float(made.min() / held.min()), float(np.median(made) / np.median(held))
 
 
-def compare(real, synthetic, train, bands, pool, seed):
+def compare(
+    real: "Stamps", synthetic: "Stamps", train: "Stamps", bands: Sequence[str], pool: str, seed: int
+) -> list[dict[str, Any]]:
     """All tests of the stamps of a pool.
 
     Parameters
@@ -129,7 +137,7 @@ def compare(real, synthetic, train, bands, pool, seed):
     """
     rows, n = [], len(synthetic)
 
-    def add(test, band, value, low, high, note):
+    def add(test: str, band: str, value: float, low: float, high: float, note: str) -> None:
         facts = {"value": float(value), "low": low, "high": high, "n": n, "note": note}
         rows.append({"pool": pool, "test": test, "band": band, **facts})
 

@@ -3,9 +3,11 @@
 import copy
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +26,12 @@ from tandemlens.learn.stamps import Stamps, open_stamps, refuse_format
 from tandemlens.learn.stream import StampStream
 from tandemlens.learn.views import Views
 from tandemlens.learn.weights import save_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.learn.stamps import Format
+    from tandemlens.learn.stream import StampBatch
 
 log = logging.getLogger("tandemlens")
 _FACTS, _WEIGHTS = "generator.json", "weights.safetensors"
@@ -52,13 +60,15 @@ class Denoising(nn.Module):
 
     monitored = False
 
-    def __init__(self, denoiser, unit):
+    def __init__(self, denoiser: Denoiser, unit: float) -> None:
         super().__init__()
         self.encoder, self.unit = denoiser, unit
         self.mean = copy.deepcopy(denoiser).requires_grad_(False)
         self._schedule = noise_schedule()
 
-    def forward(self, x, valid, condition, generator):
+    def forward(
+        self, x: torch.Tensor, valid: torch.Tensor, condition: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Loss of stamps, some of them without their condition or without their look."""
         draws = torch.rand(2, len(x), 1, generator=generator, device=x.device)
         look = torch.arange(condition.shape[1], device=x.device) >= condition.shape[1] - LOOKS
@@ -67,7 +77,7 @@ class Denoising(nn.Module):
         return denoising_loss(self.encoder, self._schedule, x / self.unit, valid, condition, generator)
 
     @torch.no_grad()
-    def after_step(self, step, steps):
+    def after_step(self, step: int, steps: int) -> None:
         """Let the mean follow."""
         pace = min(_PACE, (1 + step) / (10 + step))
         for mean, weight in zip(self.mean.parameters(), self.encoder.parameters(), strict=True):
@@ -85,11 +95,11 @@ class GeneratorTask(PretrainTask):
         Their pixels that show light; all others are learnt to be dark (`tandemlens.learn.sky_noise`).
     """
 
-    def __init__(self, *given, conditions, lit):
+    def __init__(self, *given: Any, conditions: torch.Tensor, lit: torch.Tensor) -> None:
         super().__init__(*given)
         self._conditions, self._lit = conditions, lit
 
-    def training_step(self, batch, number):
+    def training_step(self, batch: "StampBatch", number: int) -> torch.Tensor:
         """Loss of a batch."""
         rng = np.random.default_rng([self._seed, self.current_epoch, number, self.global_rank])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
@@ -100,7 +110,15 @@ class GeneratorTask(PretrainTask):
         return loss
 
 
-def fit_generator(systems, folds, paths, folder, checkpoint, cfg, progress):
+def fit_generator(
+    systems: "pd.DataFrame",
+    folds: "pd.DataFrame",
+    paths: list[str],
+    folder: str | Path,
+    checkpoint: str | Path,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Train the generator on stamps of role train.
 
     Parameters
@@ -162,12 +180,14 @@ class Generator:
     format : tandemlens.learn.stamps.Format
     """
 
-    def __init__(self, denoiser, conditions, noise, unit, form):
+    def __init__(
+        self, denoiser: Denoiser, conditions: Conditions, noise: SkyNoise, unit: float, form: "Format"
+    ) -> None:
         self.denoiser, self.conditions, self.noise = denoiser, conditions, noise
         self.unit, self.format = unit, form
 
 
-def load_generator(folder, path, form):
+def load_generator(folder: str | Path, path: str, form: "Format") -> Generator:
     """The generator of the run.
 
     Parameters
@@ -194,17 +214,15 @@ def load_generator(folder, path, form):
         raise InputError(f"there is no generator in {folder}: {facts['reason']}")
     refuse_format(path, form, facts["format"], "generator's")
     state = load_file(Path(folder) / _WEIGHTS)
-    conditions, noise = (
-        kind(**{field.name: state[f"{name}.{field.name}"].numpy() for field in fields(kind)})
-        for name, kind in (("conditions", Conditions), ("noise", SkyNoise))
-    )
+    conditions = Conditions(**{f.name: state[f"conditions.{f.name}"].numpy() for f in fields(Conditions)})
+    noise = SkyNoise(**{f.name: state[f"noise.{f.name}"].numpy() for f in fields(SkyNoise)})
     denoiser = _denoiser(form, conditions, facts, np.random.default_rng(0))
     names = [name for name in state if name.startswith("denoiser.")]
     denoiser.load_state_dict({name.removeprefix("denoiser."): state[name] for name in names})
     return Generator(denoiser.eval(), conditions, noise, facts["unit"], form)
 
 
-def stamp_facts(known, target_ids, geometry):
+def stamp_facts(known: "pd.DataFrame", target_ids: np.ndarray, geometry: np.ndarray) -> np.ndarray:
     """Physics and geometry of stamps.
 
     Parameters
@@ -222,7 +240,14 @@ def stamp_facts(known, target_ids, geometry):
     return np.concatenate([known.reindex(target_ids).to_numpy(float), geometry], axis=1)
 
 
-def _task(systems, paths, wanted, cfg, rng, progress):
+def _task(
+    systems: "pd.DataFrame",
+    paths: list[str],
+    wanted: set[str],
+    cfg: dict[str, Any],
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
+) -> "tuple[GeneratorTask, dict[str, Any], Format]":
     """The training, what it rests on besides, and the format of its stamps."""
     stream = partial(_open_stream, paths, cfg["batch"], cfg["seed"], wanted)
     form = stream((0, 1)).format
@@ -241,7 +266,9 @@ def _task(systems, paths, wanted, cfg, rng, progress):
     return GeneratorTask(*given, **told), {"conditions": conditions, "noise": noise}, form
 
 
-def _stamps(known, paths, wanted):
+def _stamps(
+    known: "pd.DataFrame", paths: list[str], wanted: set[str]
+) -> tuple[np.ndarray, Stamps, np.ndarray, np.ndarray]:
     """Facts and pixels of all stamps of the files, those that show light, and the rows of the wanted stamps."""
     facts, parts, lit, rows, first = [], [], [], [], 0
     for path in paths:
@@ -256,17 +283,17 @@ def _stamps(known, paths, wanted):
     return np.concatenate(facts), Stamps.concatenate(parts), np.concatenate(lit), np.concatenate(rows)
 
 
-def _denoiser(form, conditions, settings, rng):
+def _denoiser(form: "Format", conditions: Conditions, settings: dict[str, Any], rng: np.random.Generator) -> Denoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
         given = len(form.bands), form.pixels, conditions.width, settings["channels"], settings["patch"]
         return Denoiser(*given)
 
 
-def _open_stream(paths, batch, seed, wanted, part):
+def _open_stream(paths: list[str], batch: int, seed: int, wanted: set[str], part: tuple[int, int]) -> StampStream:
     return StampStream(paths, batch, seed, wanted=wanted, drop_last=True, part=part)
 
 
-def _settings(cfg):
+def _settings(cfg: dict[str, Any]) -> TaskSettings:
     fixed = {"accumulate": 1, "same_lens": 0.0, "probe_every": 0, "devices": 1, "precision": "full", "compile": False}
     return TaskSettings(**{field.name: (cfg | fixed)[field.name] for field in fields(TaskSettings)})

@@ -1,7 +1,9 @@
 """Checks of the generator on fields that it has not seen: both pools sampled for anchors of role stop."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +25,16 @@ _STREAM, _MOST_TRAIN = 9, 3000
 LEAST = 5
 
 
-def check_generator(paths, systems, folds, generator_dir, out_table, out_stamps, cfg, progress):
+def check_generator(
+    paths: list[str],
+    systems: pd.DataFrame,
+    folds: pd.DataFrame,
+    generator_dir: str,
+    out_table: str,
+    out_stamps: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Sample stamps for held-out systems and compare.
 
     Parameters
@@ -65,7 +76,7 @@ def check_generator(paths, systems, folds, generator_dir, out_table, out_stamps,
         write_stamps(out_stamps, paths[0], [])
         write_table(out_table, empty_frame(CHECKS), CHECKS, meta={"reason": str(error)})
         return
-    parts = {name: [] for name in ("real", *POOLS)}
+    parts: dict[str, list[Any]] = {name: [] for name in ("real", *POOLS)}
     with reproducible(device, cfg["threads"]):
         for k, (name, stamps, rows, light) in enumerate(held):
             noise = maker.noise(stamps)
@@ -83,7 +94,7 @@ def check_generator(paths, systems, folds, generator_dir, out_table, out_stamps,
     write_table(out_table, pd.DataFrame([row for rows in checks for row in rows]), CHECKS)
 
 
-def _systems(paths, role, wanted, most):
+def _systems(paths: list[str], role: pd.Series, wanted: str, most: int) -> list[tuple[str, Stamps]]:
     """Names and stamps of systems of a role, over all shards in turn."""
     found = []
     for path in paths:

@@ -40,17 +40,19 @@ class Graders:
     chances: np.ndarray
     prevalence: float
     probability: np.ndarray
-    log_posterior: list
+    log_posterior: list[float]
 
     @property
-    def reliability(self):
+    def reliability(self) -> np.ndarray:
         """Chance that a tandem gets the better grade than what is none, ties counted half, (n_graders,)."""
         other, lens = self.chances[:, 0], self.chances[:, 1]
         below = np.cumsum(other, axis=1) - other
         return (lens * (below + other / 2)).sum(axis=1)
 
 
-def fit_graders(grader, system, vote, answer, prevalence, weight):
+def fit_graders(
+    grader: np.ndarray, system: np.ndarray, vote: np.ndarray, answer: np.ndarray, prevalence: float, weight: float
+) -> Graders:
     """Fit graders, systems and the share of tandems.
 
     Parameters
@@ -103,8 +105,8 @@ def fit_graders(grader, system, vote, answer, prevalence, weight):
         belief = np.where(known, answer, probability)
         share = (weight * prevalence + belief[~known].sum()) / (weight + (~known).sum())
         counts = np.zeros(shape)
-        np.add.at(counts, (grader, 0, vote), 1 - belief[system])
-        np.add.at(counts, (grader, 1, vote), belief[system])
+        np.add.at(counts[:, 0], (grader, vote), 1 - belief[system])
+        np.add.at(counts[:, 1], (grader, vote), belief[system])
         counts += weight * PRIOR
         chances = counts / counts.sum(axis=2, keepdims=True)
     return Graders(chances, float(share), probability, course)

@@ -14,7 +14,7 @@ _JUDGES = ("stop", "calibrate", "fuse", "test")
 _PLACE = ["target_id", "ra", "dec", "group_id", "canvas"]
 
 
-def labelled_targets(path, search, systems):
+def labelled_targets(path: str, search: pd.DataFrame, systems: pd.DataFrame) -> pd.Series:
     """Targets that heads may take as labelled.
 
     A target on the sky of a training system that judges heads (role stop, calibrate, fuse or test) is left out: the

@@ -8,7 +8,9 @@ from tandemlens.base.errors import InputError
 _INNER_FOLDS = 4
 
 
-def grouped_folds(labels, groups, n_folds, rng):
+def grouped_folds(
+    labels: np.ndarray, groups: np.ndarray, n_folds: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Folds of whole groups, alike in their share of positives.
 
     Parameters
@@ -35,7 +37,7 @@ def grouped_folds(labels, groups, n_folds, rng):
     return list(splitter.split(labels, labels, groups))
 
 
-def inner_folds(labels, groups, seed):
+def inner_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The folds in which both classes are on both sides.
 
     Parameters

@@ -25,12 +25,12 @@ class Gain:
     error: float
 
     @property
-    def kept(self):
+    def kept(self) -> bool:
         """Whether the candidate is better by more than the error: better by chance is not better."""
         return self.auc_candidate - self.auc_plain > self.error
 
 
-def gain(candidate, plain):
+def gain(candidate: tuple[np.ndarray, np.ndarray], plain: tuple[np.ndarray, np.ndarray]) -> Gain:
     """Compare two scores on held-out objects.
 
     Parameters

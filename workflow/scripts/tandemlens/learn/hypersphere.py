@@ -5,10 +5,16 @@ Deep SVDD (Ruff et al. 2018) learns a map that brings the sample close to a fixe
 everything to the point, so this one has none; a whitened sample cannot shrink.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from tandemlens.base.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: coordinates of a fixed centre stay this far from 0, which a network without biases reaches by weights of 0
 _OFF_ZERO = 0.1
@@ -16,7 +22,7 @@ _OFF_ZERO = 0.1
 _FLAT = 1e-12
 
 
-def projection(n_features, widths, rng=None):
+def projection(n_features: int, widths: Sequence[int], rng: "np.random.Generator | None" = None) -> torch.nn.Sequential:
     """Multi-layer perceptron without biases, for a bias could map every row to one point.
 
     Parameters
@@ -41,7 +47,7 @@ def projection(n_features, widths, rng=None):
     return nn.Sequential(*layers[:-1])
 
 
-def fixed_centre(mapped):
+def fixed_centre(mapped: torch.Tensor) -> torch.Tensor:
     """Mean of what is mapped, with coordinates off zero.
 
     Parameters
@@ -56,7 +62,7 @@ def fixed_centre(mapped):
     return torch.copysign(mean.abs().clamp(min=_OFF_ZERO), mean)
 
 
-def whiten(mapped):
+def whiten(mapped: torch.Tensor) -> torch.Tensor:
     """Rows less their mean, with the unit matrix as covariance.
 
     The gradient goes through the whitening. If that is taken for given, as in the authors' code, a step shrinks what is
@@ -80,7 +86,7 @@ def whiten(mapped):
     return centred @ inverse_root(centred.T @ centred / len(centred))
 
 
-def inverse_root(covariance):
+def inverse_root(covariance: torch.Tensor) -> torch.Tensor:
     """Matrix W with W^T C W = 1, by the Cholesky factor of C; another differs by a rotation, which no distance sees.
 
     Parameters
@@ -109,7 +115,7 @@ def inverse_root(covariance):
     return torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False).T
 
 
-def quantile_radius(squared, share):
+def quantile_radius(squared: torch.Tensor, share: float) -> torch.Tensor:
     """Radius that so large a share of rows stays within.
 
     Parameters
@@ -125,7 +131,7 @@ def quantile_radius(squared, share):
     return squared.detach().sqrt().quantile(share)
 
 
-def soft_boundary_loss(squared, radius, nu):
+def soft_boundary_loss(squared: torch.Tensor, radius: float | torch.Tensor, nu: float) -> torch.Tensor:
     """R^2 + mean(max(0, d^2 - R^2)) / nu (Ruff et al. 2018).
 
     Parameters
@@ -143,7 +149,7 @@ def soft_boundary_loss(squared, radius, nu):
     return radius**2 + torch.relu(squared - radius**2).mean() / nu
 
 
-def shell_loss(squared, inner, outer):
+def shell_loss(squared: torch.Tensor, inner: float | torch.Tensor, outer: float | torch.Tensor) -> torch.Tensor:
     """Mean of max(d^2, R_max^2) - min(d^2, R_min^2), less its least value; 0 if all rows are within the shell.
 
     Parameters
@@ -160,7 +166,7 @@ def shell_loss(squared, inner, outer):
     return (torch.relu(squared - outer**2) + torch.relu(inner**2 - squared)).mean()
 
 
-def effective_rank(mapped):
+def effective_rank(mapped: torch.Tensor) -> float:
     """Number of dimensions in which rows scatter: squared trace of their covariance over that of its square.
 
     Parameters

@@ -5,11 +5,18 @@ Kept for comparison, off unless weighted. The sketch gives 0.6, 0.2 and 0.2. The
 to one point, and only the other two parts hold it back.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from tandemlens.learn.hypersphere import fixed_centre, projection
 from tandemlens.learn.pretext import PretextSettings, create_pretext
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tandemlens.learn.pooling import BagClassifier
 
 #: dimension of the hypersphere
 _DIMENSIONS = 16
@@ -38,19 +45,21 @@ class JointLoss(nn.Module):
         Draws the weights of what is added.
     """
 
-    def __init__(self, network, agreement, hypersphere, rng):
+    def __init__(
+        self, network: "BagClassifier", agreement: float, hypersphere: float, rng: "np.random.Generator"
+    ) -> None:
         super().__init__()
         self.agreement, self.hypersphere = agreement, hypersphere
         self.pretext = create_pretext("simsiam", network.encoder, _PRETEXT, rng)
         self.map = projection(network.classifier.in_features, (_DIMENSIONS,), rng)
         self.register_buffer("centre", torch.zeros(_DIMENSIONS, dtype=torch.float64))
 
-    def added(self):
+    def added(self) -> list[torch.nn.Parameter]:
         """Parameters beside those of the network."""
         return [p for name, p in self.named_parameters() if not name.startswith("pretext.encoder.")]
 
     @torch.no_grad()
-    def fix_centre(self, pooled):
+    def fix_centre(self, pooled: torch.Tensor) -> None:
         """Put the centre, for good, where systems without a lens are before the training.
 
         Parameters
@@ -60,7 +69,9 @@ class JointLoss(nn.Module):
         """
         self.centre.copy_(fixed_centre(self.map(pooled.double())))
 
-    def forward(self, main, first, second, pooled, other):
+    def forward(
+        self, main: torch.Tensor, first: torch.Tensor, second: torch.Tensor, pooled: torch.Tensor, other: torch.Tensor
+    ) -> torch.Tensor:
         """Total loss.
 
         Parameters

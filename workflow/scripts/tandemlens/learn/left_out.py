@@ -6,6 +6,7 @@ network's first weights belongs as well as that of the sample.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from tandemlens.base.errors import InputError
 from tandemlens.learn.detectors import CHECKS, METHODS, fit_detector
 from tandemlens.learn.matrix import Standard
 from tandemlens.learn.pu import placements
+
+if TYPE_CHECKING:
+    from tandemlens.learn.detectors import HypersphereSettings
 
 #: fewest held-out systems of a class that is left out, systems that are left to train on, and field groups held out
 LEAST_CLASS, LEAST_TRAIN, LEAST_GROUPS = 3, 30, 2
@@ -41,7 +45,9 @@ class NonLenses:
     held_out: np.ndarray
 
 
-def find_left_out(sample, settings, seed):
+def find_left_out(
+    sample: NonLenses, settings: "HypersphereSettings", seed: int
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Scores of held-out systems by detectors that have not seen one class.
 
     Parameters
@@ -58,7 +64,8 @@ def find_left_out(sample, settings, seed):
         Methods that cannot be fitted, and why.
     """
     names, counts = np.unique(sample.classes[sample.held_out], return_counts=True)
-    scores, refused = {}, {}
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    refused: dict[str, str] = {}
     for name in names[(counts >= LEAST_CLASS) & (counts < counts.sum())]:
         inside = sample.train & (sample.classes != name)
         if inside.sum() < LEAST_TRAIN:
@@ -78,7 +85,9 @@ def find_left_out(sample, settings, seed):
     return scores, refused
 
 
-def choose_detector(scores, refused, classes, groups):
+def choose_detector(
+    scores: dict[str, Any], refused: dict[str, Any], classes: np.ndarray, groups: np.ndarray
+) -> tuple[str, dict[str, Any]]:
     """The simplest method, unless a later one beats it by more than the error; that one must then be beaten.
 
     Parameters
@@ -116,12 +125,14 @@ def choose_detector(scores, refused, classes, groups):
     return chosen, {"auroc": areas, "mean_auroc": mean, "trials": trials, "note": ""}
 
 
-def _area(scores, found):
+def _area(scores: np.ndarray, found: np.ndarray) -> float:
     """Area under the ROC curve, the mean over repeats."""
     return float(np.mean([placements(score[found], score[~found])[0] for score in scores]))
 
 
-def mean_gain(pairs, classes, groups):
+def mean_gain(
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]], classes: np.ndarray, groups: np.ndarray
+) -> tuple[float, float]:
     """Difference of two scores in the area under the ROC curve, the mean over classes that are left out.
 
     Parameters

@@ -4,10 +4,15 @@ Only a simulator can make them (Chang et al. 2023, arXiv:2311.10100). A network 
 look away from the source, so they are mixed with views of one and the same stamp.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tandemlens.base.errors import InputError
 from tandemlens.learn.stamps import Stamps, open_stamps
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: columns of systems.parquet that make a lens
 LENS = ["canvas", "m200c", "c200c", "q", "angle", "shear"]
@@ -31,16 +36,19 @@ class LensPairs:
         If no two systems with a stamp share a lens.
     """
 
-    def __init__(self, paths, systems, most):
+    def __init__(self, paths: list[str], systems: "pd.DataFrame", most: int) -> None:
         lens = dict(zip(systems["target_id"], systems.groupby(LENS, dropna=False).ngroup(), strict=True))
-        parts, lenses = [], []
+        parts: list[Stamps] = []
+        lenses: list[int] = []
         for path in paths:
             if len(lenses) >= most:
                 break
             with open_stamps(path) as file:
                 for k, name in enumerate(file.target_ids):
-                    stamps = file.system(k) if name in lens else ()
-                    if len(stamps) and len(lenses) < most:
+                    if name not in lens or len(lenses) >= most:
+                        continue
+                    stamps = file.system(k)
+                    if len(stamps):
                         parts.append(stamps[stamps.label == 0])
                         lenses += [lens[name]] * len(parts[-1])
         numbers, counts = np.unique(lenses, return_counts=True)
@@ -53,11 +61,11 @@ class LensPairs:
         self._stamps = Stamps.concatenate(parts)
         self._rows = [np.flatnonzero(np.array(lenses) == number) for number in shared]
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of lenses with more than one system."""
         return len(self._rows)
 
-    def draw(self, n, rng):
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[Stamps, Stamps]:
         """Pairs of systems, each of one lens.
 
         Parameters

@@ -1,12 +1,16 @@
 """Penalised logistic regression on the feature table, its strength chosen by folds of groups."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
 
 from tandemlens.learn.grouped import inner_folds
 from tandemlens.learn.matrix import Standard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: inverse strengths of the ridge that cross-validation chooses from
 _RIDGES = 10.0 ** np.arange(-4, 3)
@@ -30,7 +34,7 @@ class Line:
     standard: Standard
 
     @classmethod
-    def fit(cls, values, labels, groups, seed):
+    def fit(cls, values: "pd.DataFrame", labels: np.ndarray, groups: np.ndarray, seed: int) -> "Line":
         """Fit weights, and the ridge by the log loss of groups held out.
 
         Parameters
@@ -56,24 +60,24 @@ class Line:
         ).fit(_bounded(standard, values), labels)
         return cls(ridge.coef_[0], float(ridge.intercept_[0]), standard)
 
-    def score(self, values):
+    def score(self, values: "pd.DataFrame") -> np.ndarray:
         """Log odds, (n,) ndarray."""
         return _bounded(self.standard, values) @ self.weights + self.intercept
 
-    def contributions(self, values):
+    def contributions(self, values: "pd.DataFrame") -> np.ndarray:
         """What every feature adds to the log odds, and the intercept last, (n, k + 1) ndarray."""
         parts = _bounded(self.standard, values) * self.weights
         return np.column_stack([parts, np.full(len(parts), self.intercept)])
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All that `from_dict` needs, as what JSON can hold."""
         return {"weights": self.weights.tolist(), "intercept": self.intercept, "standard": self.standard.lists()}
 
     @classmethod
-    def from_dict(cls, saved):
+    def from_dict(cls, saved: dict[str, Any]) -> "Line":
         """Inverse of `to_dict`."""
         return cls(np.array(saved["weights"]), saved["intercept"], Standard.from_lists(saved["standard"]))
 
 
-def _bounded(standard, values):
+def _bounded(standard: Standard, values: "pd.DataFrame") -> np.ndarray:
     return np.clip(standard(values), -_BOUND, _BOUND)

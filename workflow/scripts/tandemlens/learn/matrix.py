@@ -1,6 +1,8 @@
 """The feature table as a matrix: its columns and rows, and how gaps are filled for models that cannot bear them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ _LEFT_OUT = ("target_id", "status", "reason", "n_segments", "n_arcs")
 _PLACE = ["target_id", "ra", "dec", "group_id", "canvas"]
 
 
-def feature_names(bands):
+def feature_names(bands: list[str]) -> list[str]:
     """Features that a head looks at, in order.
 
     Parameters
@@ -33,7 +35,7 @@ def feature_names(bands):
     return [c.name for c in expand(COLUMNS, bands) if c.name not in _LEFT_OUT]
 
 
-def feature_matrix(features, names):
+def feature_matrix(features: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Features as numbers, NaN where there is none.
 
     Parameters
@@ -57,7 +59,7 @@ def feature_matrix(features, names):
     return values.where(np.isfinite(values))
 
 
-def usable(features):
+def usable(features: pd.DataFrame) -> pd.DataFrame:
     """Rows with features, numbered anew; a target or training system without segments has none.
 
     Parameters
@@ -73,7 +75,7 @@ def usable(features):
     return features[features["status"] == OK].reset_index(drop=True)
 
 
-def placed(features, targets):
+def placed(features: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Features with the place and the field group of their targets.
 
     Parameters
@@ -89,7 +91,7 @@ def placed(features, targets):
     return features.merge(targets[_PLACE], on="target_id", validate="one_to_one")
 
 
-def gather(features, targets, most, always=()):
+def gather(features: list[str], targets: list[str], most: int, always: Collection[str] = ()) -> pd.DataFrame:
     """Placed features of the targets of all shards, or of some of them.
 
     Parameters
@@ -133,22 +135,22 @@ class Standard:
     spread: np.ndarray
 
     @classmethod
-    def of(cls, values):
+    def of(cls, values: pd.DataFrame) -> "Standard":
         """As the rows of `values`, (n, k) with NaN where missing, ask for."""
         imputer = SimpleImputer(strategy="median", keep_empty_features=True)
         scaler = StandardScaler().fit(imputer.fit_transform(values))
         return cls(imputer.statistics_, scaler.mean_, scaler.scale_)
 
     @classmethod
-    def from_lists(cls, saved):
+    def from_lists(cls, saved: dict[str, Any]) -> "Standard":
         """Inverse of `lists`."""
         return cls(**{name: np.array(values, float) for name, values in saved.items()})
 
-    def lists(self):
+    def lists(self) -> dict[str, Any]:
         """As lists, to be written as JSON."""
         return {name: values.tolist() for name, values in vars(self).items()}
 
-    def __call__(self, values):
+    def __call__(self, values: pd.DataFrame) -> np.ndarray:
         """Standardised features, (n, k) ndarray."""
         values = np.asarray(values, float)
         return (np.where(np.isnan(values), self.fill, values) - self.centre) / self.spread

@@ -5,6 +5,7 @@ the share of positives in the sample; see `purity` for any other.
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,13 @@ from tandemlens.learn.ranking import (
     ratio,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 log = logging.getLogger("tandemlens")
 
 
-def ranking_value(name, scores, labels, weights=None):
+def ranking_value(name: str, scores: "ArrayLike", labels: "ArrayLike", weights: "ArrayLike | None" = None) -> float:
     """One metric of one ranking.
 
     Parameters
@@ -48,32 +52,32 @@ def ranking_value(name, scores, labels, weights=None):
     return float(metric(ranking.curve(weights[ranking.order][None]))[0])
 
 
-def auroc(scores, labels, weights=None):
+def auroc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Area under the (FPR, TPR) curve, end points included; ties count half. See `ranking_value`."""
     return ranking_value("auroc", scores, labels, weights)
 
 
-def average_precision(scores, labels, weights=None):
+def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Sum over the list of precision times the step in recall; unscored positives add nothing. See `ranking_value`."""
     return ranking_value("average_precision", scores, labels, weights)
 
 
-def tpr_at_fpr(scores, labels, fpr, weights=None):
+def tpr_at_fpr(scores: np.ndarray, labels: np.ndarray, fpr: float, weights: np.ndarray | None = None) -> float:
     """Largest TPR with a false-positive rate of at most `fpr`. See `ranking_value`."""
     return ranking_value(f"tpr_at_fpr_{fpr}", scores, labels, weights)
 
 
-def tpr0(scores, labels, weights=None):
+def tpr0(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """TPR before a single false positive (Metcalf et al. 2019); falls as negatives are added. See `ranking_value`."""
     return ranking_value("tpr0", scores, labels, weights)
 
 
-def tpr10(scores, labels, weights=None):
+def tpr10(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """TPR with fewer than ten false positives (Metcalf et al. 2019); NaN below ten negatives. See `ranking_value`."""
     return ranking_value("tpr10", scores, labels, weights)
 
 
-def precision_at(scores, labels, n, weights=None):
+def precision_at(scores: "ArrayLike", labels: "ArrayLike", n: int, weights: "ArrayLike | None" = None) -> float:
     """Share of positives among the best `n`, or among all scored if fewer; of ties, negatives go first.
 
     Parameters
@@ -90,7 +94,7 @@ def precision_at(scores, labels, n, weights=None):
     return ranking_value(f"precision_at_{n}", scores, labels, weights)
 
 
-def roc(scores, labels, weights=None):
+def roc(scores: "ArrayLike", labels: "ArrayLike", weights: "ArrayLike | None" = None) -> pd.DataFrame:
     """Points of the ROC curve.
 
     Parameters
@@ -112,7 +116,7 @@ def roc(scores, labels, weights=None):
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": thresholds})
 
 
-def threshold_at_fpr(scores, labels, fpr):
+def threshold_at_fpr(scores: "ArrayLike", labels: "ArrayLike", fpr: float) -> float:
     """Score above which at most a share `fpr` of the negatives lies.
 
     Parameters
@@ -135,7 +139,7 @@ def threshold_at_fpr(scores, labels, fpr):
     return float(negatives[allowed]) if allowed < len(negatives) else -np.inf
 
 
-def clopper_pearson(k, n, level=0.95):
+def clopper_pearson(k: "ArrayLike", n: "ArrayLike", level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Exact central interval of a binomial share (Clopper & Pearson 1934).
 
     Parameters
@@ -157,7 +161,7 @@ def clopper_pearson(k, n, level=0.95):
     return low, high
 
 
-def purity(tpr, fpr, prevalence):
+def purity(tpr: "ArrayLike", fpr: "ArrayLike", prevalence: "ArrayLike") -> np.ndarray:
     """Share of lenses among what is found, if lenses are a share `prevalence` of what is searched.
 
     ``tpr pi / (tpr pi + fpr (1 - pi))``
@@ -175,7 +179,7 @@ def purity(tpr, fpr, prevalence):
     return ratio(true, true + false)
 
 
-def contamination(tpr, fpr, prevalence):
+def contamination(tpr: "ArrayLike", fpr: "ArrayLike", prevalence: "ArrayLike") -> np.ndarray:
     """False finds per true find, ``(fpr / tpr) (1 - pi) / pi`` (Metcalf et al. 2019); NaN if no lens is found.
 
     Parameters
@@ -191,7 +195,14 @@ def contamination(tpr, fpr, prevalence):
     return ratio(np.multiply(fpr, 1 - np.asarray(prevalence)), np.multiply(tpr, prevalence))
 
 
-def completeness(scores, labels, quantity, edges, threshold, level=0.95):
+def completeness(
+    scores: "ArrayLike",
+    labels: "ArrayLike",
+    quantity: "ArrayLike",
+    edges: "ArrayLike",
+    threshold: float,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """Share of the positives above a threshold, in bins of a quantity.
 
     Parameters
@@ -231,7 +242,13 @@ def completeness(scores, labels, quantity, edges, threshold, level=0.95):
     return pd.DataFrame({**columns, "completeness": ratio(found, n), "low": low, "high": high})
 
 
-def reliability(probabilities, labels, n_bins=N_BINS, equal_counts=False, level=0.95):
+def reliability(
+    probabilities: "ArrayLike",
+    labels: "ArrayLike",
+    n_bins: int = N_BINS,
+    equal_counts: bool = False,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """Share of positives against the mean probability, in bins of probability.
 
     Parameters
@@ -266,29 +283,32 @@ def reliability(probabilities, labels, n_bins=N_BINS, equal_counts=False, level=
     )
 
 
-def brier(probabilities, labels, weights=None):
+def brier(probabilities: "ArrayLike", labels: "ArrayLike", weights: "ArrayLike | None" = None) -> float:
     """Brier score of probabilities. See `Calibration`."""
     return _calibration_value("brier", probabilities, labels, weights)
 
 
-def ece(probabilities, labels, weights=None):
+def ece(probabilities: "ArrayLike", labels: "ArrayLike", weights: "ArrayLike | None" = None) -> float:
     """Expected calibration error in ten bins of equal width; above 0 even for perfect ones. See `Calibration`."""
     return _calibration_value("ece", probabilities, labels, weights)
 
 
-def tell_missing(scores):
+def tell_missing(scores: "ArrayLike") -> None:
     """Log how many systems have no score.
 
     Parameters
     ----------
     scores : (n,) array_like
     """
-    missing = int(np.isnan(np.asarray(scores, float)).sum())
+    scores = np.asarray(scores, float)
+    missing = int(np.isnan(scores).sum())
     if missing:
         log.warning("%d of %d systems have no score and rank last", missing, len(scores))
 
 
-def _calibration_value(name, probabilities, labels, weights):
+def _calibration_value(
+    name: str, probabilities: "ArrayLike", labels: "ArrayLike", weights: "ArrayLike | None"
+) -> float:
     calibration = Calibration(probabilities, labels)
     tell_missing(probabilities)
-    return float(getattr(calibration, name)(checked_weights(weights, len(labels))[None])[0])
+    return float(getattr(calibration, name)(checked_weights(weights, np.size(labels))[None])[0])

@@ -7,8 +7,10 @@ labelled systems, and if it is so set also systems without labels, taken as a mi
 import copy
 import logging
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +28,12 @@ from tandemlens.learn.views import Views, plain_view, turn_directions
 # isort: split
 # after the cure of torchvision
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+
+if TYPE_CHECKING:
+    from tandemlens.learn.bags import BagBatch, Bags
+    from tandemlens.learn.checkpoint import CheckpointFile
+    from tandemlens.learn.joint import JointLoss
+    from tandemlens.learn.pooling import BagClassifier
 
 log = logging.getLogger("tandemlens")
 #: natural logarithms of the temperatures that are tried
@@ -99,7 +107,18 @@ class BagRows:
     unlabelled: np.ndarray
 
 
-def train_bags(network, bags, rows, settings, views, rng, device, progress, joint=None, checkpoint=None):
+def train_bags(
+    network: "BagClassifier",
+    bags: "Bags",
+    rows: BagRows,
+    settings: BagTraining,
+    views: dict[str, Any],
+    rng: np.random.Generator,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+    joint: "JointLoss | None" = None,
+    checkpoint: "CheckpointFile | None" = None,
+) -> dict[str, Any]:
     """Train, and keep the epoch that does best on systems not trained on.
 
     All that is random in an epoch follows from the seed and its number, so that a training which was stopped goes on
@@ -164,7 +183,7 @@ def train_bags(network, bags, rows, settings, views, rng, device, progress, join
     return {name: done[name] for name in _REPORT}
 
 
-def _verdict(done, settings):
+def _verdict(done: dict[str, Any], settings: BagTraining) -> str:
     """Why training ends with this epoch; empty if it does not."""
     epoch, epochs = len(done["curve"]), settings.epochs
     if epoch == epochs:
@@ -179,10 +198,18 @@ def _verdict(done, settings):
 class _Training:
     """Network, optimiser, schedule and loss of a training."""
 
-    def __init__(self, network, bags, rows, settings, device, joint):
+    def __init__(
+        self,
+        network: "BagClassifier",
+        bags: "Bags",
+        rows: BagRows,
+        settings: BagTraining,
+        device: torch.device,
+        joint: "JointLoss | None",
+    ) -> None:
         self.network, self.bags, self.rows, self.settings = network, bags, rows, settings
         self.device, self.joint, self.n_steps = device, joint, -(-len(rows.train) // settings.batch)
-        self.best = {}
+        self.best: dict[str, torch.Tensor] = {}
         groups = parameter_groups(network, settings)
         self.classes = torch.tensor(rows.classes, device=device)
         counts = np.bincount(rows.classes[rows.train], minlength=network.classifier.out_features)
@@ -196,7 +223,7 @@ class _Training:
         peaks = [group["lr"] for group in groups]
         self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peaks, settings.epochs * self.n_steps)
 
-    def resume(self, found):
+    def resume(self, found: dict[str, Any] | None) -> dict[str, Any]:
         """Go on from a checkpoint, or begin where there is none; what is known of the epochs done."""
         if found is None:
             return {"curve": [], "best_epoch": 0, "ended": "", "seconds": 0.0}
@@ -205,16 +232,16 @@ class _Training:
         self.best = found["best"]
         return {name: value for name, value in found[OWN].items() if name != "fingerprint"}
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """All that the next epoch depends on."""
         return {name: part.state_dict() for name, part in self._parts().items()} | {"best": self.best}
 
-    def _parts(self):
+    def _parts(self) -> dict[str, Any]:
         # the joint loss holds the network's encoder
         parts = {"network": self.network, "optimiser": self.optimiser, "cycle": self.cycle}
         return parts | ({"joint": self.joint} if self.joint else {})
 
-    def epoch(self, epoch, views, seed, done):
+    def epoch(self, epoch: int, views: dict[str, Any], seed: int, done: dict[str, Any]) -> None:
         """One pass over the training systems, and what it brought."""
         rng = np.random.default_rng([seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
@@ -225,7 +252,7 @@ class _Training:
         if entry["stop_loss"] < least:
             done["best_epoch"], self.best = epoch, copy.deepcopy(self.network.state_dict())
 
-    def _pass(self, rng, draw):
+    def _pass(self, rng: np.random.Generator, draw: Views) -> float:
         """Train once on every system; the mean loss of a step."""
         self.network.train()
         total = 0.0
@@ -239,25 +266,25 @@ class _Training:
             total += loss.item() / self.n_steps
         return total
 
-    def _held_out(self):
+    def _held_out(self) -> float:
         """Loss on the stopping systems, at their best temperature."""
         pooled = torch.cat([pooled for _, _, pooled in self._seen(self.rows.stop)])
         scores = self.network.classifier(pooled).detach().double()
         return tempered_entropy(scores, self.classes[self.rows.stop], self.weight.double())
 
-    def _seen(self, rows):
+    def _seen(self, rows: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         batch, workers = self.settings.batch, self.settings.workers
         seen = _outputs(self.network, self.bags, rows, batch, self.device, VIEWS[:1], workers)
         return [outputs for _, (outputs,) in seen]
 
-    def _batches(self, rng):
+    def _batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Rows of every step: training systems, and as many unlabelled ones where they have a share of the loss."""
         batches = np.array_split(rng.permutation(self.rows.train), self.n_steps)
         if self.settings.unlabelled_weight:
             batches = [np.r_[b, rng.choice(self.rows.unlabelled, len(b))] for b in batches]
         return batches
 
-    def _step_loss(self, batch, draw):
+    def _step_loss(self, batch: "BagBatch", draw: Views) -> torch.Tensor:
         view = draw(batch.flux, batch.sigma, batch.mask, batch.bag)
         geometry = turn_directions(batch.geometry, self.bags.format.geometry, view.turn)
         with autocast(self.settings.precision, self.device):
@@ -275,11 +302,11 @@ class _Training:
         with autocast(self.settings.precision, self.device):
             return self.joint(loss, view.x, second.x, pooled[:n], ~tandem)
 
-    def _entropy(self, pooled, rows):
+    def _entropy(self, pooled: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         return cross_entropy(self.network.classifier(pooled), self.classes[rows], self.weight)
 
 
-def tempered_entropy(scores, classes, weight):
+def tempered_entropy(scores: torch.Tensor, classes: torch.Tensor, weight: torch.Tensor) -> float:
     """Cross-entropy at the temperature at which it is least (Guo et al. 2017, arXiv:1706.04599).
 
     A network that trains on goes on to tell classes apart for long after it has become too sure of itself. Its scores
@@ -300,13 +327,13 @@ def tempered_entropy(scores, classes, weight):
     if not scores.isfinite().all():
         return np.nan
 
-    def entropy(log_temperature):
+    def entropy(log_temperature: float) -> float:
         return cross_entropy(scores / np.exp(log_temperature), classes, weight).item()
 
     return float(minimize_scalar(entropy, bounds=_TEMPERATURES, method="bounded").fun)
 
 
-def parameter_groups(network, settings):
+def parameter_groups(network: "BagClassifier", settings: BagTraining) -> list[dict[str, Any]]:
     """Parameters in groups of one learning rate and weight decay; what is frozen is left out.
 
     Parameters
@@ -328,7 +355,7 @@ def parameter_groups(network, settings):
     ]
 
 
-def autocast(precision, device):
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Context in which a network computes in bfloat16, or as it is for full precision.
 
     Parameters
@@ -344,7 +371,15 @@ def autocast(precision, device):
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def score_bags(network, bags, rows, batch, device, views, workers=0):
+def score_bags(
+    network: "BagClassifier",
+    bags: "Bags",
+    rows: np.ndarray,
+    batch: int,
+    device: torch.device,
+    views: Sequence[tuple[bool, bool, bool]],
+    workers: int = 0,
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Logits and attention, the mean over views.
 
     Parameters
@@ -375,7 +410,15 @@ def score_bags(network, bags, rows, batch, device, views, workers=0):
 
 
 @torch.no_grad()
-def _outputs(network, bags, rows, batch, device, views, workers=0):
+def _outputs(
+    network: "BagClassifier",
+    bags: "Bags",
+    rows: np.ndarray,
+    batch: int,
+    device: torch.device,
+    views: Sequence[tuple[bool, bool, bool]],
+    workers: int = 0,
+) -> "Iterator[tuple[BagBatch, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]]":
     """Batches, and what the network makes of each of some of their views."""
     network.eval()
     for some in bag_loader(bags, [rows[k : k + batch] for k in range(0, len(rows), batch)], workers):
@@ -389,7 +432,7 @@ def _outputs(network, bags, rows, batch, device, views, workers=0):
         yield there, seen
 
 
-def _matrix(mirrored, device):
+def _matrix(mirrored: tuple[bool, bool, bool], device: torch.device) -> torch.Tensor:
     """What `tandemlens.learn.classifier.view` does to directions (x, y)."""
     left_right, up_down, transposed = mirrored
     matrix = torch.diag(torch.tensor([-1.0 if left_right else 1.0, -1.0 if up_down else 1.0], device=device))

@@ -49,7 +49,7 @@ class Ensemble:
     """
 
     weights: np.ndarray
-    selected: tuple
+    selected: tuple[int, ...]
     objective: float
 
 
@@ -75,7 +75,7 @@ class Combination:
     optimal: bool
 
 
-def recall_matrix(probabilities, labels):
+def recall_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Recall of every head on the non-lenses and on the lenses.
 
     Parameters
@@ -100,7 +100,7 @@ def recall_matrix(probabilities, labels):
     return np.column_stack([1 - called[~labels].mean(0), called[labels].mean(0)])
 
 
-def class_weights(recall, n_select, lam=LAMBDA, alpha=ALPHA):
+def class_weights(recall: np.ndarray, n_select: int, lam: float = LAMBDA, alpha: float = ALPHA) -> Ensemble:
     """Exact optimum, by going through every choice of `n_select` heads.
 
     Parameters
@@ -151,7 +151,9 @@ def class_weights(recall, n_select, lam=LAMBDA, alpha=ALPHA):
     return best
 
 
-def class_weights_milp(recall, n_select, lam=LAMBDA, alpha=ALPHA, n_tangents=40):
+def class_weights_milp(
+    recall: np.ndarray, n_select: int, lam: float = LAMBDA, alpha: float = ALPHA, n_tangents: int = 40
+) -> Ensemble:
     """The same problem as a linear one, each w^2 replaced by the highest of its tangents; solved by HiGHS.
 
     Parameters
@@ -187,7 +189,7 @@ def class_weights_milp(recall, n_select, lam=LAMBDA, alpha=ALPHA, n_tangents=40)
     pad = nothing((m, size + n))
     rows.append((np.hstack([by_class, pad]), np.ones(m), np.ones(m)))
     rows.append((np.hstack([by_class * recall.ravel(), pad]), _least_recall(recall), np.full(m, np.inf)))
-    rows.append((np.r_[nothing(2 * size), np.ones(n)][None], [n_select], [n_select]))
+    rows.append((np.r_[nothing(2 * size), np.ones(n)][None], np.array([n_select]), np.array([n_select])))
     matrix, low, high = (np.concatenate(part) for part in zip(*rows, strict=True))
     solution = milp(
         np.r_[-recall.ravel() / m, np.full(size, q), np.zeros(n)],
@@ -202,7 +204,9 @@ def class_weights_milp(recall, n_select, lam=LAMBDA, alpha=ALPHA, n_tangents=40)
     return Ensemble(weights, selected, _objective(weights, recall, lam, alpha))
 
 
-def best_combination(scores, labels, n_models, max_false=None, time_limit=60.0):
+def best_combination(
+    scores: np.ndarray, labels: np.ndarray, n_models: int, max_false: int | None = None, time_limit: float = 60.0
+) -> Combination:
     """Weighted mean of few heads with the best balanced accuracy, or the most lenses at few false positives.
 
     It fits the very figure that is reported, so it overfits with few lenses: use it inside cross-validation.
@@ -265,7 +269,7 @@ def best_combination(scores, labels, n_models, max_false=None, time_limit=60.0):
     return Combination(solution.x[:h], float(solution.x[2 * h]), float(-solution.fun), bool(solution.status == 0))
 
 
-def simplex_projection(point):
+def simplex_projection(point: np.ndarray) -> np.ndarray:
     """Nearest point with non-negative entries of sum 1.
 
     Parameters
@@ -287,17 +291,17 @@ def simplex_projection(point):
     return np.maximum(point - excess[np.flatnonzero(ordered > excess)[-1]], 0)
 
 
-def _on_simplex(v, least, m, q):
+def _on_simplex(v: np.ndarray, least: float, m: int, q: float) -> np.ndarray | None:
     """Weights on the simplex that maximise v.w/m - q w.w with v.w >= least; None if there are none."""
     if v.max() < least - _ROUNDING:
         return None
     if q == 0:
         return np.eye(len(v))[np.argmax(v)]
 
-    def at(push):
+    def at(push: float) -> np.ndarray:
         return simplex_projection(v * (1 / m + push) / (2 * q))
 
-    def short(push):
+    def short(push: float) -> float:
         return v @ at(push) - least + _ROUNDING
 
     if short(0) >= 0:
@@ -308,17 +312,17 @@ def _on_simplex(v, least, m, q):
     return at(brentq(short, 0, high, xtol=1e-14 * high, rtol=1e-14))
 
 
-def _least_recall(recall):
+def _least_recall(recall: np.ndarray) -> np.ndarray:
     """The bound on every class; heads that all have the same recall cannot beat their mean and need not."""
     return np.minimum(recall.mean(0) + _MARGIN, recall.max(0))
 
 
-def _objective(weights, recall, lam, alpha):
+def _objective(weights: np.ndarray, recall: np.ndarray, lam: float, alpha: float) -> float:
     penalty = alpha * weights.sum() + (1 - alpha) / 2 * (weights**2).sum()
     return float((weights * recall).sum() / recall.shape[1] - lam * penalty)
 
 
-def _check_model(recall, n_select, lam, alpha):
+def _check_model(recall: np.ndarray, n_select: int, lam: float, alpha: float) -> tuple[np.ndarray, float]:
     recall = np.asarray(recall, float)
     if recall.ndim != 2 or recall.size == 0 or not ((recall >= 0) & (recall <= 1)).all():
         raise InputError(f"recall of shape {recall.shape} must be a table of heads by classes with values in [0, 1]")
@@ -329,7 +333,7 @@ def _check_model(recall, n_select, lam, alpha):
     return recall, lam * (1 - alpha) / 2
 
 
-def _check_systems(scores, labels):
+def _check_systems(scores: np.ndarray, labels: np.ndarray) -> None:
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not np.isfinite(scores).all():
         raise InputError(
             f"scores of shape {scores.shape} and labels of shape {labels.shape} must be systems by heads, "
@@ -339,7 +343,7 @@ def _check_systems(scores, labels):
         raise InputError(f"all {len(labels)} systems are of one class; give lenses and non-lenses")
 
 
-def _no_choice(n_select):
+def _no_choice(n_select: int) -> InputError:
     return InputError(
         f"no choice of {n_select} heads recalls every class better than the heads do on average; raise n_select"
     )

@@ -4,6 +4,7 @@ Own loss, as in the authors' reference code: where the estimated risk of the neg
 that risk and nothing else. pulearn's NNPULoss keeps the positive risk in that branch, which is another objective.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ class NnpuSettings:
         Of `nnpu_loss`.
     """
 
-    widths: tuple = (64,)
+    widths: tuple[int, ...] = (64,)
     epochs: int = 30
     batch: int = 256
     learning_rate: float = 1e-3
@@ -40,7 +41,9 @@ class NnpuSettings:
     gamma: float = 1.0
 
 
-def nnpu_loss(margin_p, margin_u, prior, beta=0.0, gamma=1.0):
+def nnpu_loss(
+    margin_p: torch.Tensor, margin_u: torch.Tensor, prior: float, beta: float = 0.0, gamma: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Objective to back-propagate and risk to report, with the sigmoid loss l(z) = sigmoid(-z).
 
     R+ = pi mean_P l(g) and R- = mean_U l(-g) - pi mean_P l(-g). If R- >= -beta both are R+ + R-; else the objective is
@@ -65,7 +68,7 @@ def nnpu_loss(margin_p, margin_u, prior, beta=0.0, gamma=1.0):
     return -gamma * negative, (positive - beta).detach()
 
 
-def small_network(n_features, widths, rng):
+def small_network(n_features: int, widths: Sequence[int], rng: np.random.Generator) -> torch.nn.Sequential:
     """Multi-layer perceptron with one output, a margin.
 
     Parameters
@@ -90,7 +93,7 @@ def small_network(n_features, widths, rng):
     return nn.Sequential(*layers)
 
 
-def margins(network, x, device="cpu"):
+def margins(network: torch.nn.Module, x: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Outputs of a network; larger is more positive, and sigmoid of it the probability of training by cross-entropy.
 
     Parameters
@@ -107,7 +110,7 @@ def margins(network, x, device="cpu"):
         return network(as_tensor(x, device)).squeeze(-1).cpu().numpy().astype(float)
 
 
-def as_tensor(x, device="cpu"):
+def as_tensor(x: np.ndarray, device: str = "cpu") -> torch.Tensor:
     """Features as single-precision tensor.
 
     Parameters
@@ -127,7 +130,14 @@ def as_tensor(x, device="cpu"):
     return torch.as_tensor(x, device=device)
 
 
-def train_nnpu(x_labelled, x_unlabelled, prior, settings, rng, device="cpu"):
+def train_nnpu(
+    x_labelled: np.ndarray,
+    x_unlabelled: np.ndarray,
+    prior: float,
+    settings: NnpuSettings,
+    rng: np.random.Generator,
+    device: str = "cpu",
+) -> tuple[torch.nn.Module, np.ndarray]:
     """Train a network on labelled positives and unlabelled objects.
 
     Parameters

@@ -5,9 +5,17 @@ NaN for one that holds none, and its attention comes out before the softmax; bot
 are torch's own: those of torchmil 1.0.2 drop out while scoring too, and mask what is valid when asked for attention.
 """
 
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import torch
 from torch import nn
 from torchmil.nn import AttentionPool, masked_softmax
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+    from tandemlens.learn.encoders import Encoder
 
 
 class BagPooling(nn.Module):
@@ -28,7 +36,7 @@ class BagPooling(nn.Module):
         Units of the attention.
     """
 
-    def __init__(self, width, layers=0, heads=4, dropout=0.0, hidden=128):
+    def __init__(self, width: int, layers: int = 0, heads: int = 4, dropout: float = 0.0, hidden: int = 128) -> None:
         super().__init__()
         self.transformer = None
         if layers:
@@ -36,7 +44,7 @@ class BagPooling(nn.Module):
             self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.attention = AttentionPool(width, hidden, gated=True)
 
-    def forward(self, features, valid):
+    def forward(self, features: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pool.
 
         Parameters
@@ -65,7 +73,7 @@ class BagPooling(nn.Module):
         return pooled * some[:, None], masked_softmax(logits, looked_at) * valid
 
 
-def log_odds(scores):
+def log_odds(scores: torch.Tensor) -> torch.Tensor:
     """Log odds of the first class against all others together.
 
     Parameters
@@ -104,7 +112,15 @@ class BagEmbedding(nn.Module):
         From what is pooled to the scores of the classes.
     """
 
-    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0, classes=2):
+    def __init__(
+        self,
+        encoder: torch.nn.Module,
+        geometry: "ArrayLike",
+        width: int = 64,
+        layers: int = 0,
+        dropout: float = 0.0,
+        classes: int = 2,
+    ) -> None:
         super().__init__()
         geometry = torch.as_tensor(geometry, dtype=torch.float64)
         known = torch.isfinite(geometry)
@@ -118,7 +134,9 @@ class BagEmbedding(nn.Module):
         self.describe = nn.Sequential(nn.Linear(n_in, width), nn.GELU(), nn.Dropout(dropout))
         self.pooling = BagPooling(width, layers, dropout=dropout)
 
-    def embed(self, stamps, geometry, valid):
+    def embed(
+        self, stamps: torch.Tensor, geometry: torch.Tensor, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pool bags.
 
         Parameters
@@ -139,7 +157,7 @@ class BagEmbedding(nn.Module):
         features[valid] = described
         return self.pooling(features, valid)
 
-    def describe_stamps(self, stamps, geometry):
+    def describe_stamps(self, stamps: torch.Tensor, geometry: "np.ndarray") -> Any:
         """Pixels and geometry of stamps, (n, band, side, side) and (n, g), as one vector each, (n, width)."""
         place = torch.nan_to_num((geometry - self.centre) / self.spread, posinf=0, neginf=0)
         return self.describe(torch.cat([self.encoder(stamps), place], dim=-1))
@@ -148,11 +166,21 @@ class BagEmbedding(nn.Module):
 class BagClassifier(BagEmbedding):
     """Log odds of bags of stamps; made as `BagEmbedding` is."""
 
-    def __init__(self, encoder, geometry, width=64, layers=0, dropout=0.0, classes=2):
+    def __init__(
+        self,
+        encoder: torch.nn.Module,
+        geometry: "ArrayLike",
+        width: int = 64,
+        layers: int = 0,
+        dropout: float = 0.0,
+        classes: int = 2,
+    ) -> None:
         super().__init__(encoder, geometry, width, layers, dropout)
         self.classifier = nn.Linear(width, classes)
 
-    def forward(self, stamps, geometry, valid):
+    def forward(
+        self, stamps: torch.Tensor, geometry: "np.ndarray", valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Score bags, given as to `BagEmbedding.embed`.
 
         Returns
@@ -166,7 +194,9 @@ class BagClassifier(BagEmbedding):
         return log_odds(self.classifier(pooled)), attention, pooled
 
 
-def create_classifier(encoder, geometry, settings, classes, rng):
+def create_classifier(
+    encoder: "Encoder", geometry: "ArrayLike", settings: dict[str, Any], classes: int, rng: "np.random.Generator"
+) -> BagClassifier:
     """A classifier of bags around an encoder, with random weights.
 
     Parameters
@@ -187,7 +217,9 @@ def create_classifier(encoder, geometry, settings, classes, rng):
     return _create(BagClassifier, encoder, geometry, settings, rng, classes)
 
 
-def create_embedding(encoder, geometry, settings, rng):
+def create_embedding(
+    encoder: torch.nn.Module, geometry: "ArrayLike", settings: dict[str, Any], rng: "np.random.Generator"
+) -> BagEmbedding:
     """An embedding of bags, as `create_classifier` makes a classifier.
 
     Returns
@@ -197,7 +229,17 @@ def create_embedding(encoder, geometry, settings, rng):
     return _create(BagEmbedding, encoder, geometry, settings, rng)
 
 
-def _create(kind, encoder, geometry, settings, rng, *more):
+_Network = TypeVar("_Network", bound=BagEmbedding)
+
+
+def _create(
+    kind: type[_Network],
+    encoder: torch.nn.Module,
+    geometry: "ArrayLike",
+    settings: dict[str, Any],
+    rng: "np.random.Generator",
+    *more: Any,
+) -> _Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
         return kind(encoder, geometry, settings["width"], settings["layers"], settings["dropout"], *more)

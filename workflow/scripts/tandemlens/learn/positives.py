@@ -1,7 +1,9 @@
 """Synthetic positives of stamps, made before the training that asks for them (CLSP, Zeng et al. 2024)."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -16,12 +18,23 @@ from tandemlens.learn.conditions import physical
 from tandemlens.learn.generator import load_generator
 from tandemlens.learn.stamps import open_stamps
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger("tandemlens")
 #: numbers that a seed is told apart by from others of the run
 _STREAM = 8
 
 
-def make_positives(stamps_path, systems, folds, generator_dir, out_path, cfg, progress):
+def make_positives(
+    stamps_path: str,
+    systems: "pd.DataFrame",
+    folds: "pd.DataFrame",
+    generator_dir: str,
+    out_path: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Make the positives of a shard: other stamps whose colours, and what the network sees of them at large, are alike.
 
     Parameters
@@ -96,7 +109,7 @@ class Positives:
         If there are none.
     """
 
-    def __init__(self, stamps_paths, paths):
+    def __init__(self, stamps_paths: Sequence[str], paths: Sequence[str]) -> None:
         flux, numbers, first = [], [], 0
         for stamps_path, path in zip(stamps_paths if paths else [], paths, strict=True):
             with open_stamps(stamps_path) as file, h5py.File(path, "r") as made:
@@ -112,11 +125,11 @@ class Positives:
         order = np.argsort(numbers, kind="stable")
         self._flux, self._numbers = torch.from_numpy(np.concatenate(flux)[order]), numbers[order]
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of positives."""
         return len(self._numbers)
 
-    def draw(self, numbers, rng):
+    def draw(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """A positive of every stamp that has any.
 
         Parameters

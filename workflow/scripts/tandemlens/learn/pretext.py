@@ -9,6 +9,7 @@ keys are bound to the global random state and to a running process group.
 import copy
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed, nn
@@ -31,6 +32,11 @@ from lightly.models.utils import (
     update_momentum,
 )
 from lightly.utils.scheduler import cosine_schedule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tandemlens.learn.encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,9 @@ class PretextSettings:
     positive_weight: float = 0.5
 
 
-def create_pretext(method, encoder, settings, rng):
+def create_pretext(
+    method: str, encoder: "Encoder", settings: PretextSettings, rng: "np.random.Generator"
+) -> torch.nn.Module:
     """A method with the encoder that it trains.
 
     Parameters
@@ -108,7 +116,7 @@ def create_pretext(method, encoder, settings, rng):
         return _MADE_BY[method](encoder, settings)
 
 
-def contrast(queries, keys, temperature):
+def contrast(queries: torch.Tensor, keys: torch.Tensor, temperature: float) -> torch.Tensor:
     """InfoNCE: how well every query finds its own key among the keys of the batch, on all devices.
 
     Parameters
@@ -131,7 +139,7 @@ def contrast(queries, keys, temperature):
         return cross_entropy(queries @ keys.T / temperature, own)
 
 
-def agreement(predicted, target):
+def agreement(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Minus the mean cosine between predictions and targets, through which no gradient goes (SimSiam).
 
     Parameters
@@ -146,7 +154,7 @@ def agreement(predicted, target):
     return -cosine_similarity(predicted.float(), target.detach().float(), dim=1).mean()
 
 
-def positive_term(own, positive):
+def positive_term(own: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """How far stamps are from their synthetic positives: the mean of 2 - 2 cosine (CLSP).
 
     Parameters
@@ -161,7 +169,14 @@ def positive_term(own, positive):
     return 2 - 2 * cosine_similarity(own.float(), positive.float(), dim=1).mean()
 
 
-def reconstruction(predicted, images, masked, patch, normalise, valid=None):
+def reconstruction(
+    predicted: torch.Tensor,
+    images: torch.Tensor,
+    masked: torch.Tensor,
+    patch: int,
+    normalise: bool,
+    valid: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Mean squared error of patches that were not seen (MAE).
 
     Parameters
@@ -192,7 +207,7 @@ def reconstruction(predicted, images, masked, patch, normalise, valid=None):
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-def random_masks(n, patches, ratio, generator):
+def random_masks(n: int, patches: int, ratio: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Patches to keep and to mask, drawn for every stamp.
 
     Parameters
@@ -212,7 +227,7 @@ def random_masks(n, patches, ratio, generator):
     return order[:, :kept], order[:, kept:]
 
 
-def quarters(images):
+def quarters(images: torch.Tensor) -> torch.Tensor:
     """The four quarters of every image, without overlap.
 
     Parameters
@@ -229,7 +244,7 @@ def quarters(images):
     return torch.cat([images[..., r, c] for r in rows for c in columns])
 
 
-def pair_means(features, parts):
+def pair_means(features: torch.Tensor, parts: int) -> torch.Tensor:
     """Mean features of every pair of parts.
 
     Parameters
@@ -249,7 +264,7 @@ def pair_means(features, parts):
     return torch.cat([(a + b) / 2 for a, b in combinations(pieces, 2)])
 
 
-def _moco_head(width, hidden, out, layers):
+def _moco_head(width: int, hidden: int, out: int, layers: int) -> nn.Module:
     """As the official code: batch normalisation everywhere, the last one without weights."""
     inner = [(width, hidden), *[(hidden, hidden)] * (layers - 2)]
     blocks = [(a, b, nn.BatchNorm1d(b), nn.ReLU()) for a, b in inner]
@@ -265,7 +280,7 @@ class Moco(nn.Module):
     compares, monitored = True, True
     parts, temperature = 1, 0.2
 
-    def __init__(self, encoder, settings):
+    def __init__(self, encoder: "Encoder", settings: PretextSettings) -> None:
         super().__init__()
         self.encoder, self.start = encoder, settings.momentum
         self.temperature = settings.temperature or self.temperature
@@ -276,12 +291,14 @@ class Moco(nn.Module):
         self.slow = copy.deepcopy(nn.Sequential(self.encoder, self.projector))
         deactivate_requires_grad(self.slow)
 
-    def forward(self, first, second, valid, generator):
+    def forward(
+        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and projections; see `create_pretext`."""
         loss, projected = self.contrasted(first, second)
         return loss, projected.detach()
 
-    def contrasted(self, first, second):
+    def contrasted(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss, and projections of the first view."""
         views = (first, second)
         projected = [self.projector(self.features(view)) for view in views]
@@ -290,19 +307,19 @@ class Moco(nn.Module):
         losses = self.terms(self.predictor(projected[0]), keys[1]) + self.terms(self.predictor(projected[1]), keys[0])
         return self.scale() * torch.stack(losses).mean(), projected[0][: len(first)]
 
-    def features(self, view):
+    def features(self, view: torch.Tensor) -> torch.Tensor:
         """Features of a view, as they are projected."""
         return self.encoder(view)
 
-    def terms(self, queries, keys):
+    def terms(self, queries: torch.Tensor, keys: torch.Tensor) -> list[torch.Tensor]:
         """The contrast of every set of queries with the keys."""
         return [contrast(some, keys, self.temperature) for some in queries.split(len(keys))]
 
-    def scale(self):
+    def scale(self) -> float:
         """Factor of the mean over all terms: the official loss is the sum of two, times twice the temperature."""
         return 4 * self.temperature
 
-    def after_step(self, step, steps):
+    def after_step(self, step: torch.Tensor, steps: int) -> None:
         """Let the slow encoder follow, once a step, ever more slowly."""
         moved = nn.Sequential(self.encoder, self.projector)
         update_momentum(moved, self.slow, cosine_schedule(step, steps, self.start, 1.0))
@@ -316,11 +333,11 @@ class FastMoco(Moco):
 
     parts, temperature = 4, 1.0
 
-    def features(self, view):
+    def features(self, view: torch.Tensor) -> torch.Tensor:
         """Mean features of the six pairs of quarters."""
         return pair_means(self.encoder(quarters(view)), self.parts)
 
-    def scale(self):
+    def scale(self) -> float:
         """The loss is the mean over the twelve terms."""
         return 1.0
 
@@ -328,11 +345,19 @@ class FastMoco(Moco):
 class Clsp(Moco):
     """CLSP (Zeng et al. 2024, arXiv:2408.16965): MoCo v3, and agreement of a stamp with a synthetic positive of it."""
 
-    def __init__(self, encoder, settings):
+    def __init__(self, encoder: "Encoder", settings: PretextSettings) -> None:
         super().__init__(encoder, settings)
         self.weight = settings.positive_weight
 
-    def forward(self, first, second, valid, generator, third=None, whose=None):
+    def forward(
+        self,
+        first: torch.Tensor,
+        second: torch.Tensor,
+        valid: torch.Tensor,
+        generator: torch.Generator,
+        third: torch.Tensor | None = None,
+        whose: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and projections; see `create_pretext`.
 
         Parameters
@@ -354,7 +379,7 @@ class Mae(nn.Module):
 
     compares, monitored = False, False
 
-    def __init__(self, encoder, settings):
+    def __init__(self, encoder: "Encoder", settings: PretextSettings) -> None:
         super().__init__()
         self.encoder, self.settings = encoder, settings
         vit, width = encoder.backbone, settings.decoder_width
@@ -367,9 +392,12 @@ class Mae(nn.Module):
         self.decoder = MaskedVisionTransformerDecoderTIMM(
             self.patches, width, settings.decoder_depth, width // 32, vit.num_prefix_tokens
         )
-        self.pixels = nn.Linear(width, encoder.patch**2 * encoder.bands)
+        self.patch = vit.patch_embed.patch_size[0]
+        self.pixels = nn.Linear(width, self.patch**2 * encoder.bands)
 
-    def forward(self, first, second, valid, generator):
+    def forward(
+        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and mean features of what was seen; the second view is not looked at."""
         prefix = self.encoder.backbone.num_prefix_tokens
         keep, masked = random_masks(len(first), self.patches, self.settings.mask_ratio, generator)
@@ -380,10 +408,10 @@ class Mae(nn.Module):
         filled = set_at_index(whole.to(seen.dtype), keep, self.bridge(seen).to(seen.dtype))
         predicted = self.pixels(get_at_index(self.decoder(filled), masked + prefix))
         wanted = self.settings.normalise_patches
-        loss = reconstruction(predicted, first, masked, self.encoder.patch, wanted, valid)
+        loss = reconstruction(predicted, first, masked, self.patch, wanted, valid)
         return loss, seen[:, prefix:].mean(1).detach()
 
-    def after_step(self, step, steps):
+    def after_step(self, step: torch.Tensor, steps: int) -> None:
         """Nothing follows."""
 
 
@@ -395,18 +423,20 @@ class SimSiam(nn.Module):
 
     compares, monitored = True, True
 
-    def __init__(self, encoder, settings):
+    def __init__(self, encoder: "Encoder", settings: PretextSettings) -> None:
         super().__init__()
         self.encoder, out = encoder, settings.projection
         self.projector = SimSiamProjectionHead(encoder.width, settings.hidden, out)
         self.predictor = SimSiamPredictionHead(out, max(out // 4, 1), out)
 
-    def forward(self, first, second, valid, generator):
+    def forward(
+        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and projections; see `create_pretext`."""
         a, b = self.projector(self.encoder(first)), self.projector(self.encoder(second))
         return (agreement(self.predictor(a), b) + agreement(self.predictor(b), a)) / 2, a.detach()
 
-    def after_step(self, step, steps):
+    def after_step(self, step: torch.Tensor, steps: int) -> None:
         """Nothing follows."""
 
 

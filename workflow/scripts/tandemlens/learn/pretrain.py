@@ -2,9 +2,11 @@
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,11 @@ from tandemlens.learn.probe import probe, system_features
 from tandemlens.learn.stamps import stamp_blocks
 from tandemlens.learn.stream import StampStream
 from tandemlens.survey.targets import field_groups
+
+if TYPE_CHECKING:
+    import torch
+
+    from tandemlens.learn.encoders import Encoder
 
 log = logging.getLogger("tandemlens")
 
@@ -61,12 +68,18 @@ class Sample:
     systems: pd.DataFrame
     places: pd.DataFrame
     search: pd.DataFrame
-    train_paths: list
-    search_paths: list
-    positives: tuple = ()
+    train_paths: list[str]
+    search_paths: list[str]
+    positives: Sequence[str] = ()
 
 
-def pretrain(sample, folder, checkpoint, cfg, progress):
+def pretrain(
+    sample: Sample,
+    folder: str | Path,
+    checkpoint: str | Path,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> None:
     """Train the encoder of a run.
 
     Parameters
@@ -122,7 +135,9 @@ def pretrain(sample, folder, checkpoint, cfg, progress):
         path.unlink(missing_ok=True)
 
 
-def pretraining_targets(folds, places, search, radius_arcmin, transductive):
+def pretraining_targets(
+    folds: pd.DataFrame, places: pd.DataFrame, search: pd.DataFrame, radius_arcmin: float, transductive: bool
+) -> set[str]:
     """Systems whose stamps an encoder may see.
 
     Parameters
@@ -153,7 +168,14 @@ def pretraining_targets(folds, places, search, radius_arcmin, transductive):
     return seen | set(both["target_id"][len(places) :][free[len(places) :]])
 
 
-def _task(pretext, sample, paths, wanted, cfg, progress):
+def _task(
+    pretext: "torch.nn.Module",
+    sample: Sample,
+    paths: list[str],
+    wanted: set[str],
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+) -> PretrainTask:
     pairs = None
     if cfg["method"] == "lensiam":
         pairs = LensPairs(sample.train_paths, sample.systems[sample.systems["target_id"].isin(wanted)], _MOST_PAIRED)
@@ -168,11 +190,11 @@ def _task(pretext, sample, paths, wanted, cfg, progress):
     return PretrainTask(*given, pairs, _probes(sample, cfg), positives)
 
 
-def _open_stream(paths, batch, seed, wanted, part):
+def _open_stream(paths: list[str], batch: int, seed: int, wanted: set[str], part: tuple[int, int]) -> StampStream:
     return StampStream(paths, batch, seed, wanted=wanted, drop_last=True, part=part)
 
 
-def _probes(sample, cfg):
+def _probes(sample: Sample, cfg: dict[str, Any]) -> Any:
     """What probes an encoder on systems of the roles train and stop, not more than are asked for of each."""
     rng, chosen = np.random.default_rng(cfg["seed"]), []
     systems = sample.systems[["target_id", "label", "theta_e"]]
@@ -182,7 +204,7 @@ def _probes(sample, cfg):
         chosen.append(rng.permutation(rows)[: cfg["probe_systems"]])
     table = table.iloc[np.sort(np.concatenate(chosen))].set_index("target_id")
 
-    def probes(encoder, device):
+    def probes(encoder: "Encoder", device: "torch.device") -> dict[str, float | None]:
         names, features = system_features(encoder, sample.train_paths, set(table.index), _PROBE_BATCH, device)
         rows = table.loc[names]
         fit = (rows["role"] == "train").to_numpy()
@@ -192,7 +214,7 @@ def _probes(sample, cfg):
     return probes
 
 
-def _settings(cfg):
+def _settings(cfg: dict[str, Any]) -> Any:
     rate, decay = _RECIPES[cfg["method"]]
     stamps = cfg["batch"] * cfg["accumulate"] * cfg["devices"]
     given = {
@@ -202,10 +224,10 @@ def _settings(cfg):
     return _pick(TaskSettings, cfg | given)
 
 
-def _pick(kind, cfg):
+def _pick(kind: type[Any], cfg: dict[str, Any]) -> Any:
     return kind(**{field.name: cfg[field.name] for field in fields(kind)})
 
 
-def _give_up(folder, reason, facts):
+def _give_up(folder: str | Path, reason: str, facts: dict[str, Any]) -> None:
     log.warning("the encoder is not trained: %s", reason)
     save_reason(folder, reason, facts)

@@ -6,8 +6,10 @@ at any point goes on from the end of the last epoch to the same weights.
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -29,6 +31,14 @@ from tandemlens.learn.views import Views
 # after the cure of torchvision
 from lightly.utils.scheduler import CosineWarmupScheduler
 from timm.optim import param_groups_weight_decay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tandemlens.learn.generator import GeneratorTask
+    from tandemlens.learn.lens_pairs import LensPairs
+    from tandemlens.learn.positives import Positives
+    from tandemlens.learn.stream import StampBatch
 
 log = logging.getLogger("tandemlens")
 #: norm of the gradient above which it is cut
@@ -84,7 +94,7 @@ class TaskSettings:
     compile: bool
 
 
-def spread(vectors):
+def spread(vectors: torch.Tensor) -> torch.Tensor:
     """How different unit vectors are: 1 where they fill a sphere, 0 where all are alike.
 
     Parameters
@@ -138,23 +148,25 @@ class PretrainTask(lightning.LightningModule):
 
     def __init__(
         self,
-        pretext,
-        open_stream,
-        settings,
-        views,
-        seed,
-        fingerprint,
-        progress,
-        pairs=None,
-        probes=None,
-        positives=None,
-    ):
+        pretext: torch.nn.Module,
+        open_stream: Callable[..., Any],
+        settings: TaskSettings,
+        views: dict[str, Any],
+        seed: int,
+        fingerprint: str,
+        progress: Callable[[int, int], None],
+        pairs: "LensPairs | None" = None,
+        probes: Callable[..., Any] | None = None,
+        positives: "Positives | None" = None,
+    ) -> None:
         super().__init__()
         self.pretext = pretext
         self._open_stream, self._settings, self._views, self._seed = open_stream, settings, views, seed
         self.fingerprint, self._progress = fingerprint, progress
         self._pairs, self._probes, self._positives = pairs, probes, positives
-        self._loader, self.curve, self.ended, self.failed, self._seconds = None, [], "", False, 0.0
+        self._loader: DataLoader[StampBatch] | None = None
+        self.curve: list[dict[str, Any]] = []
+        self.ended, self.failed, self._seconds = "", False, 0.0
         self.n_stamps = open_stream((0, 1)).n_stamps
         self.batches = self.n_stamps // (settings.batch * settings.devices)
         if self.batches < settings.accumulate:
@@ -164,7 +176,7 @@ class PretrainTask(lightning.LightningModule):
             )
         self.steps = settings.epochs * -(-self.batches // settings.accumulate)
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> "DataLoader[StampBatch]":
         """Batches of the coming epoch."""
         if self._loader is None:
             stream, workers = self._open_stream((self.global_rank, self.trainer.world_size)), self._settings.workers
@@ -174,7 +186,7 @@ class PretrainTask(lightning.LightningModule):
         self._loader.dataset.set_epoch(self.current_epoch)
         return self._loader
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, with a learning rate that rises and falls."""
         groups = param_groups_weight_decay(self.pretext, self._settings.weight_decay)
         optimiser = torch.optim.AdamW(groups, self._settings.learning_rate)
@@ -182,11 +194,11 @@ class PretrainTask(lightning.LightningModule):
         schedule = CosineWarmupScheduler(optimiser, warmup, self.steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_train_epoch_start(self):
+    def on_train_epoch_start(self) -> None:
         """Begin to add up."""
         self._started, self._sums = time.monotonic(), torch.zeros(3, device=self.device, dtype=torch.float64)
 
-    def training_step(self, batch, number):
+    def training_step(self, batch: "StampBatch", number: int) -> torch.Tensor:
         """Loss of a batch."""
         rng = np.random.default_rng([self._seed, self.current_epoch, number, self.global_rank])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
@@ -198,7 +210,7 @@ class PretrainTask(lightning.LightningModule):
         self._sums += torch.stack([loss.detach(), spread(vectors), torch.ones_like(loss)]).double()
         return loss
 
-    def _third(self, batch, views, rng):
+    def _third(self, batch: "StampBatch", views: Views, rng: np.random.Generator) -> dict[str, Any]:
         """Views of synthetic positives, and whose they are, where there are any."""
         if self._positives is None:
             return {}
@@ -206,7 +218,9 @@ class PretrainTask(lightning.LightningModule):
         whose = whose.to(self.device)
         return {"third": views(flux.to(self.device), batch.sigma[whose], batch.mask[whose]).x, "whose": whose}
 
-    def _pair(self, batch, rng):
+    def _pair(
+        self, batch: "StampBatch", rng: np.random.Generator
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """Stamps of the first and of the second views; some of a batch may be of two systems with one lens."""
         own = batch.flux, batch.sigma, batch.mask
         if self._pairs is None:
@@ -216,15 +230,18 @@ class PretrainTask(lightning.LightningModule):
         drawn = self._pairs.draw(replaced, rng)
         names = ("flux", "sigma", "mask")
         others = [[torch.from_numpy(getattr(stamps, name)).to(self.device) for name in names] for stamps in drawn]
-        return [[torch.cat([a[: n - replaced], b]) for a, b in zip(own, other, strict=True)] for other in others]
+        first, second = (
+            tuple(torch.cat([a[: n - replaced], b]) for a, b in zip(own, other, strict=True)) for other in others
+        )
+        return first, second
 
-    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """A step, and what follows the weights."""
         step = self.trainer.global_step
         optimizer.step(closure=optimizer_closure)
         self.pretext.after_step(min(step, self.steps), self.steps)
 
-    def on_train_epoch_end(self):
+    def on_train_epoch_end(self) -> None:
         """Note what the epoch has brought, and whether it was the last one."""
         loss, alike, n = self.all_gather(self._sums).reshape(-1, 3).sum(0).tolist()
         epoch, settings = self.current_epoch + 1, self._settings
@@ -242,7 +259,7 @@ class PretrainTask(lightning.LightningModule):
             log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in entry.items() if value is not None))
             self._progress(epoch, settings.epochs)
 
-    def _verdict(self, entry, last):
+    def _verdict(self, entry: dict[str, float], last: bool) -> tuple[str, bool]:
         """Why training ends with this epoch, if it does, and whether its weights are of no use."""
         epoch, settings = entry["epoch"], self._settings
         if not np.isfinite(entry["loss"]):
@@ -262,19 +279,19 @@ class PretrainTask(lightning.LightningModule):
             return f"the budget of {settings.minutes:g} min was spent in epoch {epoch} of {settings.epochs}", False
         return "", False
 
-    def on_save_checkpoint(self, checkpoint):
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is not a weight."""
         names = {"curve": self.curve, "ended": self.ended, "failed": self.failed, "seconds": self._seconds}
         checkpoint[OWN] = {"fingerprint": self.fingerprint, **names}
 
-    def on_load_checkpoint(self, checkpoint):
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from there."""
         own = checkpoint[OWN]
         self.curve, self.ended, self.failed = own["curve"], own["ended"], own["failed"]
         self._seconds = own["seconds"]
 
 
-def run_task(task, device, path, settings, threads):
+def run_task(task: PretrainTask, device: torch.device, path: "Path", settings: TaskSettings, threads: int) -> None:
     """Train, from the last checkpoint where there is one of this training; `task` is left as it ends.
 
     Parameters
@@ -301,7 +318,9 @@ def run_task(task, device, path, settings, threads):
     task.on_load_checkpoint(found)
 
 
-def _train(task, device, path, settings, threads, resumed):
+def _train(
+    task: "GeneratorTask", device: torch.device, path: "Path", settings: TaskSettings, threads: int, resumed: str | None
+) -> None:
     gpu = device.type == "cuda"
     # what devices there are, and what else one might install
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -342,10 +361,10 @@ def _train(task, device, path, settings, threads, resumed):
 class _EveryEpoch(Checkpoint):
     """Writes the checkpoint whole or not at all."""
 
-    def __init__(self, path):
+    def __init__(self, path: "Path") -> None:
         self._path = path
 
-    def on_train_epoch_end(self, trainer, pl_module):
+    def on_train_epoch_end(self, trainer: Any, pl_module: "GeneratorTask") -> None:
         """Every device takes part, and the first one writes."""
         with atomic_path(self._path) if trainer.is_global_zero else nullcontext(self._path) as place:
             trainer.save_checkpoint(place)

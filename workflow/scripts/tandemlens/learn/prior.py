@@ -1,13 +1,18 @@
 """Probabilities at another prevalence, and the number of lenses they promise."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import poisson
 
 from tandemlens.base.errors import InputError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def shift_prior(p, pi_from, pi_to):
+
+def shift_prior(p: "ArrayLike", pi_from: float, pi_to: float) -> np.ndarray:
     """Carry probabilities from the prevalence of the calibration set to that of a survey.
 
     ``logit p' = logit p + logit pi_to - logit pi_from``: Bayes' rule where the scores of each class keep their law
@@ -35,7 +40,7 @@ def shift_prior(p, pi_from, pi_to):
     return expit(logit(_checked(p)) + logit(pi_to) - logit(pi_from))
 
 
-def expected_counts(p, level=0.95):
+def expected_counts(p: "ArrayLike", level: float = 0.95) -> tuple[float, float, float]:
     """Number of lenses that probabilities promise, with the interval of a sum of independent yes-or-no draws.
 
     The sum has mean ``sum p`` and variance ``sum p (1 - p)``. Its law is taken as ``m + Poisson(sum p - m)`` with
@@ -68,7 +73,7 @@ def expected_counts(p, level=0.95):
     return float(mean), float(low), float(high)
 
 
-def _checked(p):
+def _checked(p: "ArrayLike") -> np.ndarray:
     p = np.asarray(p, float)
     wrong = ~((p >= 0) & (p <= 1))
     if wrong.any():

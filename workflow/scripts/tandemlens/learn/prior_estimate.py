@@ -9,13 +9,18 @@ Own code from the published definitions: pulearn has none of the three, and the 
 their experiments (BBE, DEDPUL) or work bit by bit in interpreted loops on global state (TIcE).
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import binomtest, gaussian_kde
 from sklearn.isotonic import IsotonicRegression
 
 from tandemlens.base.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LEVEL = 0.95
 #: the purest part of the ranking, as a fraction of the labelled, in which unlabelled positives must show
@@ -55,7 +60,14 @@ class PriorEstimate:
     reason: str = ""
 
 
-def bbe(score_p, score_u, rng, gamma=0.01, delta=0.1, n_bootstrap=200):
+def bbe(
+    score_p: np.ndarray,
+    score_u: np.ndarray,
+    rng: np.random.Generator,
+    gamma: float = 0.01,
+    delta: float = 0.1,
+    n_bootstrap: int = 200,
+) -> PriorEstimate:
     """Best bin estimation: q_U/q_P above the threshold with the smallest upper bound (Garg et al. 2021).
 
     Parameters
@@ -76,7 +88,7 @@ def bbe(score_p, score_u, rng, gamma=0.01, delta=0.1, n_bootstrap=200):
     in_u = np.bincount(np.searchsorted(thresholds, _finite("score_u", score_u), side="right"))
     in_u = np.pad(in_u, (0, len(thresholds) + 1 - len(in_u)))
 
-    def estimate(counts_p, counts_u):
+    def estimate(counts_p: np.ndarray, counts_u: np.ndarray) -> float:
         n_p, n_u = counts_p.sum(), counts_u.sum()
         q_p = np.cumsum(counts_p[::-1])[::-1] / n_p
         q_u = np.cumsum(counts_u[::-1])[::-1][1:] / n_u
@@ -89,7 +101,15 @@ def bbe(score_p, score_u, rng, gamma=0.01, delta=0.1, n_bootstrap=200):
     return _judge("bbe", raw, _resampled(estimate, in_p, in_u, rng, n_bootstrap), _top(score_p, score_u))
 
 
-def dedpul(margin_p, margin_u, rng, bandwidth_p=0.1, bandwidth_u=0.05, n_grid=1000, n_bootstrap=50):
+def dedpul(
+    margin_p: np.ndarray,
+    margin_u: np.ndarray,
+    rng: np.random.Generator,
+    bandwidth_p: float = 0.1,
+    bandwidth_u: float = 0.05,
+    n_grid: int = 1000,
+    n_bootstrap: int = 50,
+) -> PriorEstimate:
     """Ratio of score densities, then expectation maximisation over alpha (Ivanov 2020, by the author's code).
 
     The ratio r = f_P/f_U is taken by kernel density at `n_grid` quantiles of the unlabelled, smoothed by a running
@@ -115,7 +135,7 @@ def dedpul(margin_p, margin_u, rng, bandwidth_p=0.1, bandwidth_u=0.05, n_grid=10
     edges = np.linspace(pooled.min(), pooled.max(), 513)
     middle = (edges[1:] + edges[:-1]) / 2
 
-    def estimate(counts_p, counts_u):
+    def estimate(counts_p: np.ndarray, counts_u: np.ndarray) -> float:
         at = np.interp((np.arange(n_grid) + 0.5) / n_grid, np.cumsum(counts_u) / counts_u.sum(), edges[1:])
         f_p = gaussian_kde(middle, bandwidth_p, weights=counts_p)(at)
         f_u = gaussian_kde(middle, bandwidth_u, weights=counts_u)(at)
@@ -127,7 +147,14 @@ def dedpul(margin_p, margin_u, rng, bandwidth_p=0.1, bandwidth_u=0.05, n_grid=10
     return _judge("dedpul", raw, _resampled(estimate, in_p, in_u, rng, n_bootstrap), _top(margin_p, margin_u))
 
 
-def tice(x_p, x_u, rng, folds=5, max_splits=500, n_bootstrap=20):
+def tice(
+    x_p: np.ndarray,
+    x_u: np.ndarray,
+    rng: np.random.Generator,
+    folds: int = 5,
+    max_splits: int = 500,
+    n_bootstrap: int = 20,
+) -> PriorEstimate:
     """Tree induction for c: the label frequency is that of the purest leaf (Bekker & Davis 2018, by their code).
 
     A tree, grown on one fold towards many labels, cuts every feature into four equal parts of its range; on the other
@@ -151,17 +178,19 @@ def tice(x_p, x_u, rng, folds=5, max_splits=500, n_bootstrap=20):
     labelled = np.arange(len(x)) < len(x_p)
     fold = rng.permutation(len(x)) % folds
 
-    def estimate(rows):
+    def estimate(rows: np.ndarray) -> tuple[float, tuple[int, int]]:
         c, purest = _tice_frequency(part[rows], labelled[rows], fold[rows], folds, max_splits)
         n_p = labelled[rows].sum()
         return min(float(n_p * (1 / c - 1) / (len(rows) - n_p)), 1.0), purest
 
     raw, purest = estimate(np.arange(len(x)))
     again = [estimate(rng.integers(len(x), size=len(x)))[0] for _ in range(n_bootstrap)]
-    return _judge("tice", raw, again, _Top(*purest, len(x_p), len(x_u)))
+    return _judge("tice", raw, again, _Top(purest[0], purest[1], len(x_p), len(x_u)))
 
 
-def prior_from_counts(expected, rng, n_bootstrap=1000, sweep_points=7):
+def prior_from_counts(
+    expected: "pd.DataFrame", rng: np.random.Generator, n_bootstrap: int = 1000, sweep_points: int = 7
+) -> tuple[PriorEstimate, np.ndarray]:
     """Prior from the simulated number of tandems per target, and the priors to sweep around it.
 
     Parameters
@@ -204,7 +233,7 @@ class _Top:
     rising: bool = False
 
 
-def _top(score_p, score_u):
+def _top(score_p: np.ndarray, score_u: np.ndarray) -> "_Top":
     """The part above the score that a tenth of the labelled reach, against that between a tenth and a half."""
     tenth, half = np.quantile(score_p, [1 - _TOP, 0.5])
     top_p, top_u = (score_p >= tenth).sum(), (score_u >= tenth).sum()
@@ -215,7 +244,7 @@ def _top(score_p, score_u):
     return _Top(int(top_p), int(top_u), len(score_p), len(score_u), bool(excess > np.log(_RISE)))
 
 
-def _judge(method, raw, again, top):
+def _judge(method: str, raw: float, again: list[float], top: "_Top") -> "PriorEstimate":
     """Refuse what the purest part of the ranking does not show: no positives there, or fewer than `raw` promises."""
     low, high = np.quantile(again, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     # exact for two Poisson counts: given their sum the share is binomial, and its odds are their ratio
@@ -236,18 +265,26 @@ def _judge(method, raw, again, top):
     return PriorEstimate(method, np.nan if reason else raw, raw, float(low), float(high), float(bound), reason)
 
 
-def _resampled(estimate, in_p, in_u, rng, n_bootstrap):
+def _resampled(
+    estimate: Callable[[np.ndarray, np.ndarray], float],
+    in_p: np.ndarray,
+    in_u: np.ndarray,
+    rng: np.random.Generator,
+    n_bootstrap: int,
+) -> list[float]:
     n_p, n_u = in_p.sum(), in_u.sum()
     return [estimate(rng.multinomial(n_p, in_p / n_p), rng.multinomial(n_u, in_u / n_u)) for _ in range(n_bootstrap)]
 
 
-def _running_median(values, half):
+def _running_median(values: np.ndarray, half: int) -> np.ndarray:
     """Median over `half` neighbours on either side, fewer at the ends and always as many on both."""
     reach = np.minimum(np.minimum(np.arange(len(values)), np.arange(len(values))[::-1]), half)
     return np.array([np.median(values[i - k : i + k + 1]) for i, k in enumerate(reach)])
 
 
-def _expectation_maximisation(ratio, step=0.001, tolerance=1e-5, near=0.05):
+def _expectation_maximisation(
+    ratio: np.ndarray, step: float = 0.001, tolerance: float = 1e-5, near: float = 0.05
+) -> float:
     alpha = 1.0
     for _ in range(1000):
         mean = np.minimum(alpha * ratio, 1).mean()
@@ -262,7 +299,9 @@ def _expectation_maximisation(ratio, step=0.001, tolerance=1e-5, near=0.05):
     return float(alpha if knee <= alpha or overshoots else knee)
 
 
-def _tice_frequency(part, labelled, fold, folds, max_splits):
+def _tice_frequency(
+    part: np.ndarray, labelled: np.ndarray, fold: np.ndarray, folds: int, max_splits: int
+) -> tuple[float, tuple[int, int]]:
     """Lower limit of c, and labelled and unlabelled of the node that gave it."""
     c, purest = 0.5, (0, 0)
     for _ in range(2):
@@ -279,17 +318,28 @@ def _tice_frequency(part, labelled, fold, folds, max_splits):
                     best = max(best, (_tice_limit(n_l, n, delta, c), n_l, n - n_l))
             limits.append(best)
         c = min(max(float(np.mean([limit[0] for limit in limits])), 1e-6), 1 - 1e-6)
-        purest = max(limits)[1:]
+        _, found, others = max(limits)
+        purest = found, others
     return c, purest
 
 
-def _tice_limit(n_labelled, n, delta, c):
+def _tice_limit(n_labelled: int, n: int, delta: float, c: float) -> float:
     return n_labelled / n - np.sqrt(c * (1 - c) * (1 - delta) / (delta * n))
 
 
-def _tice_nodes(part, labelled, grow, measure, delta, c, max_splits):
+def _tice_nodes(
+    part: np.ndarray,
+    labelled: np.ndarray,
+    grow: np.ndarray,
+    measure: np.ndarray,
+    delta: float,
+    c: float,
+    max_splits: int,
+) -> Iterator[np.ndarray]:
     """Nodes of the tree as rows to measure with, the most promising split first."""
-    queue = [(_tice_limit(labelled[grow].sum(), len(grow), delta, c), grow, measure, range(part.shape[1]))]
+    queue: list[tuple[float, np.ndarray, np.ndarray, Sequence[int]]] = [
+        (_tice_limit(labelled[grow].sum(), len(grow), delta, c), grow, measure, range(part.shape[1]))
+    ]
     yield measure
     for _ in range(max_splits):
         if not queue:
@@ -310,11 +360,11 @@ def _tice_nodes(part, labelled, grow, measure, delta, c, max_splits):
                 queue.append((_tice_limit(labelled[inner].sum(), len(inner), delta, c), inner, outer, rest))
 
 
-def _quarters(part, labelled):
+def _quarters(part: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.bincount(part, labelled, minlength=4), np.bincount(part, minlength=4)
 
 
-def _finite(name, values):
+def _finite(name: str, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
     if len(values) == 0 or not np.isfinite(values).all():
         raise InputError(f"{name} holds {len(values)} rows, of which some are not finite or none exist; leave them out")

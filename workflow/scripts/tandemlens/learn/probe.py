@@ -4,6 +4,9 @@ A system is described by the features of the stamp of its centre and the mean of
 fitted to systems of one role and judged on those of another.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -16,6 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from tandemlens.learn.stamps import open_stamps
 from tandemlens.learn.views import plain_view
 
+if TYPE_CHECKING:
+    from tandemlens.learn.encoders import Encoder
+
 #: fewest systems of a class, and with an Einstein radius, in either role
 _LEAST = 5
 #: folds of groups, and strengths of the ridge
@@ -23,7 +29,9 @@ _FOLDS, _RIDGES = 5, np.logspace(0, 6, 13)
 
 
 @torch.no_grad()
-def system_features(encoder, paths, wanted, batch, device):
+def system_features(
+    encoder: "Encoder", paths: Sequence[str], wanted: set[str], batch: int, device: torch.device
+) -> tuple[list[str], np.ndarray]:
     """Features of systems, read a few systems at a time.
 
     Parameters
@@ -61,7 +69,15 @@ def system_features(encoder, paths, wanted, batch, device):
     return target_ids, np.array(features).reshape(len(target_ids), 2 * encoder.width)
 
 
-def probe(features, labels, radii, groups, fit, held, neighbours=10):
+def probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    radii: np.ndarray,
+    groups: np.ndarray,
+    fit: np.ndarray,
+    held: np.ndarray,
+    neighbours: int = 10,
+) -> dict[str, float | None]:
     """What can be told from features.
 
     Parameters
@@ -83,7 +99,7 @@ def probe(features, labels, radii, groups, fit, held, neighbours=10):
         ``knn_accuracy`` and ``knn_auroc`` of the nearest neighbours by cosine, ``linear_auroc`` of logistic regression,
         ``radius_r2`` of ridge regression of the logarithm of the Einstein radius; None where there are too few systems.
     """
-    found = dict.fromkeys(("knn_accuracy", "knn_auroc", "linear_auroc", "radius_r2"))
+    found: dict[str, float | None] = dict.fromkeys(("knn_accuracy", "knn_auroc", "linear_auroc", "radius_r2"))
     if min(np.bincount(labels[rows], minlength=2).min() for rows in (fit, held)) >= _LEAST:
         near = KNeighborsClassifier(min(neighbours, int(fit.sum())), metric="cosine").fit(features[fit], labels[fit])
         share = near.predict_proba(features[held])[:, 1]
@@ -95,7 +111,9 @@ def probe(features, labels, radii, groups, fit, held, neighbours=10):
     return found
 
 
-def radius_r2(features, radii, groups, fit, held):
+def radius_r2(
+    features: np.ndarray, radii: np.ndarray, groups: np.ndarray, fit: np.ndarray, held: np.ndarray
+) -> float | None:
     """R2 of the logarithm of the Einstein radius by ridge regression.
 
     Its strength is chosen by folds of groups: where systems of one lens lie on both sides, the radius is known by what
@@ -121,15 +139,16 @@ def radius_r2(features, radii, groups, fit, held):
     return float(r2_score(np.log(radii[judged]), ridge.predict(features[judged])))
 
 
-def _of_system(features, labels):
+def _of_system(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     centre = labels == 0
     parts = [f.mean(0) if len(f) else np.zeros(features.shape[1]) for f in (features[centre], features[~centre])]
     return np.concatenate(parts)
 
 
-def _portions(rows, counts, most):
+def _portions(rows: list[int], counts: np.ndarray, most: int) -> list[list[int]]:
     """Divide rows so that the counts of each portion sum to about `most`."""
-    portions, n = [[]], 0
+    portions: list[list[int]] = [[]]
+    n = 0
     for row in rows:
         if n and n + counts[row] > most:
             portions, n = [*portions, []], 0

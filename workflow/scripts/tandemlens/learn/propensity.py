@@ -6,7 +6,9 @@ strength. Equations after Bekker & Davis (2018, 2020) and Bekker, Robberechts & 
 authors' package (SAR-PU) is not kept up.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
@@ -20,7 +22,7 @@ from tandemlens.learn.pu import retrain
 _EDGE = 1e-6
 
 
-def fit_propensity(context, s, weight):
+def fit_propensity(context: np.ndarray, s: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Chance that a positive with this context was labelled: the M step of SAR-EM (Bekker, Robberechts & Davis 2019).
 
     Parameters
@@ -42,7 +44,9 @@ def fit_propensity(context, s, weight):
     return LogisticRegression().fit(context, s, sample_weight=weight).predict_proba(context)[:, 1]
 
 
-def propensity_by_em(x, context, s, label_frequency, rounds=50):
+def propensity_by_em(
+    x: np.ndarray, context: np.ndarray, s: np.ndarray, label_frequency: float, rounds: int = 50
+) -> tuple[np.ndarray, np.ndarray]:
     """Propensity where y is unknown: P(y=1|x) and e(context) take turns (SAR-EM of the same paper).
 
     Labelled rows are positive, unlabelled ones with P(y=1|x,s=0) = f (1-e) / (1 - f e); f is fitted with these weights
@@ -76,7 +80,7 @@ def propensity_by_em(x, context, s, label_frequency, rounds=50):
     return e, f
 
 
-def propensity_weights(propensity, floor=0.05):
+def propensity_weights(propensity: np.ndarray, floor: float = 0.05) -> np.ndarray:
     """How many positives each labelled one stands for: 1/e(x), truncated.
 
     Parameters
@@ -93,7 +97,7 @@ def propensity_weights(propensity, floor=0.05):
     return 1 / np.clip(propensity, floor, 1.0)
 
 
-def strengthen(propensity, s, strength, label_frequency):
+def strengthen(propensity: np.ndarray, s: np.ndarray, strength: float, label_frequency: float) -> np.ndarray:
     """Scale the dependence of a propensity on its context, at a fixed number of positives.
 
     Parameters
@@ -138,7 +142,13 @@ class Sensitivity:
     rank_spread: np.ndarray
 
 
-def sensitivity_sweep(refit, propensity, s, label_frequency, strengths=(0.0, 0.5, 1.0, 1.5, 2.0)):
+def sensitivity_sweep(
+    refit: Callable[..., Any],
+    propensity: np.ndarray,
+    s: np.ndarray,
+    label_frequency: float,
+    strengths: Sequence[float] = (0.0, 0.5, 1.0, 1.5, 2.0),
+) -> Sensitivity:
     """Refit with propensities of several strengths.
 
     Parameters

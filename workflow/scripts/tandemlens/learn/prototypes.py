@@ -24,13 +24,13 @@ class Closeness(nn.Module):
         ``squared``: minus the squared Euclidean distance; ``cosine``: the cosine over a learnt temperature.
     """
 
-    def __init__(self, distance):
+    def __init__(self, distance: str) -> None:
         super().__init__()
         self.cosine = distance == "cosine"
         if self.cosine:
             self.log_scale = nn.Parameter(torch.tensor(_SCALE).log())
 
-    def forward(self, vectors, prototypes):
+    def forward(self, vectors: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
         """Logits.
 
         Parameters
@@ -47,7 +47,7 @@ class Closeness(nn.Module):
         return -(vectors[:, None] - prototypes).square().sum(-1)
 
 
-def many_prototypes(vectors, most, seed):
+def many_prototypes(vectors: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Prototypes of what has many faces, by k-means.
 
     Parameters
@@ -69,7 +69,9 @@ def many_prototypes(vectors, most, seed):
     return found.cluster_centers_.astype(np.float32), share
 
 
-def lens_log_odds(closeness, vectors, lens, others, share):
+def lens_log_odds(
+    closeness: Closeness, vectors: torch.Tensor, lens: torch.Tensor, others: torch.Tensor, share: torch.Tensor
+) -> torch.Tensor:
     """Log odds of the lens prototype against all others, at equal shares of both.
 
     With squared distances these are the odds of Gaussian clouds of variance 1/2 around the prototypes.
@@ -91,7 +93,7 @@ def lens_log_odds(closeness, vectors, lens, others, share):
     return near[:, 0] - torch.logsumexp(near[:, 1:] + share.to(near).log(), 1)
 
 
-def centred(vectors, centre):
+def centred(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Vectors less the mean of the training sample, of length 1: CL2N of SimpleShot.
 
     Parameters
@@ -107,7 +109,7 @@ def centred(vectors, centre):
     return (moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
-def support_mean(vectors, weights):
+def support_mean(vectors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The prototype of weighted examples.
 
     Parameters

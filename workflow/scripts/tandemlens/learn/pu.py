@@ -8,6 +8,7 @@ predicted.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import logit
@@ -17,6 +18,9 @@ from sklearn.model_selection import cross_val_predict
 
 from tandemlens.base.errors import InputError
 from tandemlens.learn.calibrate import fit_calibrator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: e3 is the largest g; this percentile stands for it, because a maximum follows one outlier
 _E3_PERCENTILE = 99.9
@@ -43,13 +47,13 @@ class PuFit:
         this is not the survey's; carry probabilities over with `tandemlens.learn.prior.shift_prior`.
     """
 
-    model: object
-    label_frequency: object
+    model: Any
+    label_frequency: Any
     g: np.ndarray
     weight: np.ndarray
     prior: float
 
-    def probability(self, x):
+    def probability(self, x: "np.ndarray | pd.DataFrame") -> np.ndarray:
         """P(y=1|x).
 
         Parameters
@@ -63,7 +67,15 @@ class PuFit:
         return self.model.predict_proba(x)[:, 1]
 
 
-def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3", known_negative=False):
+def fit_pu(
+    classifier: Any,
+    x: "np.ndarray | pd.DataFrame",
+    s: np.ndarray,
+    groups: np.ndarray,
+    splitter: Any,
+    label_frequency: str | float | np.ndarray = "e3",
+    known_negative: np.ndarray | bool = False,
+) -> PuFit:
     """Learn P(y=1|x) from labelled and unlabelled rows (Elkan & Noto 2008).
 
     Parameters
@@ -78,7 +90,7 @@ def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3", known_negat
         Grouped; its test sides must cover every row once.
     label_frequency : {"e1", "e2", "e3"}, float or (n,) array
         How c is estimated (see `label_frequencies`), or c itself (`case_control_frequency`), or e(x) of every row.
-    known_negative : (n,) array of bool, optional
+    known_negative : (n,) array of bool or False
         Unlabelled rows that are known to be none. They stay among the unlabelled, which are a fair sample only as a
         whole, and count as negatives alone.
 
@@ -93,7 +105,9 @@ def fit_pu(classifier, x, s, groups, splitter, label_frequency="e3", known_negat
     return PuFit(retrain(classifier, x, s, weight), c, g, weight, float(weight.mean()))
 
 
-def out_of_fold_g(classifier, x, s, groups, splitter):
+def out_of_fold_g(
+    classifier: Any, x: "np.ndarray | pd.DataFrame", s: np.ndarray, groups: np.ndarray, splitter: Any
+) -> np.ndarray:
     """Calibrated P(s=1|x) of every row from models that saw no row of its group.
 
     Parameters
@@ -119,7 +133,7 @@ def out_of_fold_g(classifier, x, s, groups, splitter):
     return fit_calibrator(margin, s, "platt").probability(margin)
 
 
-def label_frequencies(g, s):
+def label_frequencies(g: np.ndarray, s: np.ndarray) -> dict[str, float]:
     """Label frequency c = P(s=1|y=1) by the three estimators of Elkan & Noto (2008).
 
     Parameters
@@ -143,7 +157,7 @@ def label_frequencies(g, s):
     }
 
 
-def case_control_frequency(n_labelled, n_unlabelled, alpha):
+def case_control_frequency(n_labelled: int, n_unlabelled: int, alpha: float) -> float:
     """Label frequency c where positives from elsewhere were added to a survey: set by the sampling, not by nature.
 
     Parameters
@@ -162,7 +176,7 @@ def case_control_frequency(n_labelled, n_unlabelled, alpha):
     return n_labelled / (n_labelled + alpha * n_unlabelled)
 
 
-def unlabelled_weight(g, label_frequency):
+def unlabelled_weight(g: np.ndarray, label_frequency: float | np.ndarray) -> np.ndarray:
     """P(y=1|x,s=0) = (1-e)/e g/(1-g), at most 1 (Elkan & Noto 2008; e may depend on x).
 
     Parameters
@@ -180,7 +194,9 @@ def unlabelled_weight(g, label_frequency):
     return np.minimum((1 - e) / e * g / np.clip(1 - g, _EDGE, None), 1.0)
 
 
-def label_weight(g, s, label_frequency, known_negative=False):
+def label_weight(
+    g: np.ndarray, s: np.ndarray, label_frequency: float | np.ndarray, known_negative: np.ndarray | bool = False
+) -> np.ndarray:
     """P(y=1|x,s) of every row: 1 if labelled, 0 if known to be none, else `unlabelled_weight`.
 
     Parameters
@@ -188,7 +204,7 @@ def label_weight(g, s, label_frequency, known_negative=False):
     g : (n,) ndarray
     s : (n,) array of 0 and 1
     label_frequency : float or (n,) ndarray
-    known_negative : (n,) array of bool, optional
+    known_negative : (n,) array of bool or False
 
     Returns
     -------
@@ -197,7 +213,7 @@ def label_weight(g, s, label_frequency, known_negative=False):
     return np.where(s == 1, 1.0, np.where(known_negative, 0.0, unlabelled_weight(g, label_frequency)))
 
 
-def retrain(classifier, x, s, weight):
+def retrain(classifier: Any, x: "np.ndarray | pd.DataFrame", s: np.ndarray, weight: np.ndarray) -> Any:
     """Fit on labelled rows once and on unlabelled rows twice: positive with weight w, negative with weight 1-w.
 
     Parameters
@@ -220,7 +236,7 @@ def retrain(classifier, x, s, weight):
     return clone(classifier).fit(rows, y, sample_weight=mass)
 
 
-def placements(positive, unlabelled):
+def placements(positive: np.ndarray, unlabelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each score stands among those of the other side; their means are the area under the ROC curve.
 
     Parameters
@@ -240,7 +256,7 @@ def placements(positive, unlabelled):
     return (rank[:n] - rankdata(positive)) / m, 1 - (rank[n:] - rankdata(unlabelled)) / n
 
 
-def true_auc(score, s, alpha, weight=None):
+def true_auc(score: np.ndarray, s: np.ndarray, alpha: float, weight: np.ndarray | None = None) -> float:
     """Area under the ROC curve against the truth, from labelled and unlabelled: (AUC_PU - alpha/2) / (1 - alpha).
 
     Parameters
@@ -264,7 +280,9 @@ def true_auc(score, s, alpha, weight=None):
     return float((auc_pu - alpha / 2) / (1 - alpha))
 
 
-def true_rates(score, s, threshold, alpha, weight=None):
+def true_rates(
+    score: np.ndarray, s: np.ndarray, threshold: float, alpha: float, weight: np.ndarray | None = None
+) -> tuple[float, float]:
     """True and false positive rate above a threshold; those of the unlabelled hold alpha TPR + (1 - alpha) FPR.
 
     Parameters
@@ -285,7 +303,7 @@ def true_rates(score, s, threshold, alpha, weight=None):
     return float(tpr), float((found[s == 0].mean() - alpha * tpr) / (1 - alpha))
 
 
-def _labels(s):
+def _labels(s: np.ndarray) -> np.ndarray:
     s = np.asarray(s)
     if set(np.unique(s)) != {0, 1}:
         raise InputError(

@@ -5,12 +5,18 @@ without a score (NaN) ranks last and is never found. Counts are sums of weights.
 weights a call, sort again for each, and know no strict ties; hence own code, with them as the oracle of the tests.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tandemlens.base.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
 
 #: a limit on false positives may be missed by this much in relative terms: 0.1 * 30 is not 3 in floating point
 ROUNDING = 1e-9
@@ -35,16 +41,16 @@ class Curve:
     scored: int
 
     @property
-    def n_pos(self):
+    def n_pos(self) -> np.ndarray:
         """Positives of each set, (d,)."""
         return self.tp[:, -1]
 
     @property
-    def n_neg(self):
+    def n_neg(self) -> np.ndarray:
         """Negatives of each set, (d,)."""
         return self.fp[:, -1]
 
-    def column(self, reached):
+    def column(self, reached: np.ndarray) -> np.ndarray:
         """Last column within the scored ones at which ``reached`` still holds, (d,) int."""
         return np.minimum(reached.sum(1) - 1, self.scored)
 
@@ -68,7 +74,7 @@ class Ranking:
         The distinct scores, descending.
     """
 
-    def __init__(self, scores, labels):
+    def __init__(self, scores: "ArrayLike", labels: "ArrayLike") -> None:
         scores, labels = checked(scores, labels)
         self.order = np.argsort(-scores, kind="stable")
         ranked = scores[self.order]
@@ -77,7 +83,7 @@ class Ranking:
         self.thresholds = ranked[self._ends]
         self._scored = int((self.thresholds > -np.inf).sum())
 
-    def curve(self, weights):
+    def curve(self, weights: np.ndarray) -> Curve:
         """Counts along the list.
 
         Parameters
@@ -91,7 +97,7 @@ class Ranking:
         """
         return Curve(self._count(weights * self.labels), self._count(weights * ~self.labels), self._scored)
 
-    def _count(self, weights):
+    def _count(self, weights: np.ndarray) -> np.ndarray:
         found = np.zeros((len(weights), len(self._ends) + 1))
         if len(self._ends) == weights.shape[1]:
             np.cumsum(weights, axis=1, out=found[:, 1:])
@@ -112,22 +118,22 @@ class Calibration:
         Bins of equal width for the ECE.
     """
 
-    def __init__(self, probabilities, labels, n_bins=N_BINS):
+    def __init__(self, probabilities: "ArrayLike", labels: "ArrayLike", n_bins: int = N_BINS) -> None:
         p, y = checked_probabilities(probabilities, labels)
         self._square = (p - y) ** 2
         self._excess = np.zeros((len(p), n_bins))
         self._excess[np.arange(len(p)), probability_bins(p, np.linspace(0, 1, n_bins + 1))] = y - p
 
-    def brier(self, weights):
+    def brier(self, weights: np.ndarray) -> np.ndarray:
         """Mean squared difference of probability and label, (d,), for (d, n) weights."""
         return ratio(weights @ self._square, weights.sum(1))
 
-    def ece(self, weights):
+    def ece(self, weights: np.ndarray) -> np.ndarray:
         """Mean over bins of |share of positives - mean probability| (Guo et al. 2017, eq. 3, from memory), (d,)."""
         return ratio(np.abs(weights @ self._excess).sum(1), weights.sum(1))
 
 
-def ranking_metric(name):
+def ranking_metric(name: str) -> Callable[..., Any]:
     """Metric of a `Curve` by its name.
 
     Parameters
@@ -155,7 +161,7 @@ def ranking_metric(name):
         raise InputError(f"there is no metric {name!r}; use one of {', '.join(known)}") from None
 
 
-def checked(scores, labels):
+def checked(scores: "ArrayLike", labels: "ArrayLike") -> tuple[np.ndarray, np.ndarray]:
     """Scores with -inf for none, and labels as bool.
 
     Parameters
@@ -179,7 +185,7 @@ def checked(scores, labels):
     return np.where(np.isnan(scores), -np.inf, scores), labels.astype(bool)
 
 
-def checked_weights(weights, n):
+def checked_weights(weights: "ArrayLike | None", n: int) -> np.ndarray:
     """Weights of n systems, 1 if None.
 
     Parameters
@@ -202,7 +208,9 @@ def checked_weights(weights, n):
     return weights
 
 
-def checked_probabilities(probabilities, labels):
+def checked_probabilities(
+    probabilities: "np.ndarray | pd.Series", labels: "np.ndarray | pd.Series"
+) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities with 0 for none, and labels as 0.0 and 1.0; see `checked`."""
     p, y = checked(probabilities, labels)
     p = np.where(p == -np.inf, 0.0, p)
@@ -212,7 +220,7 @@ def checked_probabilities(probabilities, labels):
     return p, y.astype(float)
 
 
-def probability_bins(values, edges):
+def probability_bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Bin of every value; an inner edge belongs to the bin below it, as in scikit-learn's `calibration_curve`.
 
     Parameters
@@ -227,7 +235,7 @@ def probability_bins(values, edges):
     return np.searchsorted(edges[1:-1], values)
 
 
-def ratio(top, bottom):
+def ratio(top: "ArrayLike", bottom: "ArrayLike") -> np.ndarray:
     """``top / bottom``, NaN where `bottom` is not above 0.
 
     Parameters
@@ -242,36 +250,36 @@ def ratio(top, bottom):
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
 
 
-def _auroc(curve):
+def _auroc(curve: Curve) -> np.ndarray:
     return ratio(np.trapezoid(curve.tp, curve.fp, axis=1), curve.n_pos * curve.n_neg)
 
 
-def _average_precision(curve):
+def _average_precision(curve: Curve) -> np.ndarray:
     tp, fp = (count[:, : curve.scored + 1] for count in (curve.tp, curve.fp))
     precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=tp > 0)
     return ratio((np.diff(tp) * precision[:, 1:]).sum(1), curve.n_pos)
 
 
-def _tpr_below(curve, limit):
+def _tpr_below(curve: Curve, limit: np.ndarray) -> np.ndarray:
     """TPR at the end of the list that has at most `limit` (d,) false positives."""
     at = curve.column(curve.fp <= limit[:, None])
     return ratio(curve.tp[np.arange(len(at)), at], np.where(curve.n_neg > 0, curve.n_pos, 0))
 
 
-def _tpr0(curve):
+def _tpr0(curve: Curve) -> np.ndarray:
     return _tpr_below(curve, np.zeros(len(curve.fp)))
 
 
-def _tpr10(curve):
+def _tpr10(curve: Curve) -> np.ndarray:
     below_ten = np.full(len(curve.fp), 10 * (1 - ROUNDING))
     return np.where(curve.n_neg >= 10 * (1 - ROUNDING), _tpr_below(curve, below_ten), np.nan)
 
 
-def _tpr_at_fpr(curve, at):
+def _tpr_at_fpr(curve: Curve, at: float) -> np.ndarray:
     return _tpr_below(curve, at * curve.n_neg * (1 + ROUNDING))
 
 
-def _precision_at(curve, at):
+def _precision_at(curve: Curve, at: float) -> np.ndarray:
     rows, length = np.arange(len(curve.tp)), curve.tp + curve.fp
     n = np.minimum(at, length[:, curve.scored])
     before = curve.column(length <= n[:, None])

@@ -1,6 +1,8 @@
 """Intervals of the metrics by bootstrap over groups; overall, per survey and against every contrast class."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,9 @@ import pandas as pd
 from tandemlens.base.errors import InputError
 from tandemlens.learn.metrics import clopper_pearson, purity, tell_missing
 from tandemlens.learn.ranking import Calibration, Ranking, checked, checked_weights, ranking_metric
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: false-positive rates at which TPR is told; the last is that of Metcalf's TPR10 with 50,000 negatives
 FPRS = (0.1, 0.03, 1e-2, 1e-3, 2e-4)
@@ -20,7 +25,7 @@ _CHUNK, _MOST = 25, 5_000_000
 _LEAST_DEFINED = 0.5
 
 
-def group_draws(n_groups, draws, rng):
+def group_draws(n_groups: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     """How often each group is drawn, with replacement, in every bootstrap sample.
 
     Parameters
@@ -39,7 +44,7 @@ def group_draws(n_groups, draws, rng):
     return counts
 
 
-def draws_of(counts, code):
+def draws_of(counts: np.ndarray, code: np.ndarray) -> Iterator[np.ndarray]:
     """How often each system is drawn, some draws at a time.
 
     Parameters
@@ -59,20 +64,20 @@ def draws_of(counts, code):
 
 
 def summarise(
-    scores,
-    labels,
-    rng,
-    groups=None,
-    survey=None,
-    contrast=None,
-    probabilities=None,
-    weights=None,
-    prevalence=None,
-    fprs=FPRS,
-    tops=TOPS,
-    draws=1000,
-    level=0.95,
-):
+    scores: "ArrayLike",
+    labels: "ArrayLike",
+    rng: np.random.Generator,
+    groups: "ArrayLike | None" = None,
+    survey: "ArrayLike | None" = None,
+    contrast: "ArrayLike | None" = None,
+    probabilities: "ArrayLike | None" = None,
+    weights: "ArrayLike | None" = None,
+    prevalence: float | None = None,
+    fprs: Sequence[float] = FPRS,
+    tops: Sequence[float] = TOPS,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """All metrics in one tidy table, with percentile intervals by bootstrap over groups.
 
     Parameters
@@ -131,7 +136,17 @@ def summarise(
     return pd.concat(tables, ignore_index=True)[["part", "name", "metric", "value", "low", "high", "n_pos", "n_neg"]]
 
 
-def paired_difference(scores_a, scores_b, labels, metric, rng, groups=None, weights=None, draws=1000, level=0.95):
+def paired_difference(
+    scores_a: "ArrayLike",
+    scores_b: "ArrayLike",
+    labels: "ArrayLike",
+    metric: str,
+    rng: np.random.Generator,
+    groups: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> dict[str, Any]:
     """Difference of one metric between two scores of the same systems, by bootstrap over groups.
 
     Parameters
@@ -188,7 +203,7 @@ class _Sample:
 class _Measure:
     """Several metrics of the same rows of a sample, for the sample itself and for draws of its groups."""
 
-    def __init__(self, sample, rows, names, probabilities):
+    def __init__(self, sample: _Sample, rows: np.ndarray, names: list[str], probabilities: np.ndarray | None) -> None:
         ranking = Ranking(sample.scores[rows], sample.labels[rows])
         rows = rows[ranking.order]
         self._ranking, self._code, self._weights = ranking, sample.code[rows], sample.weights[rows]
@@ -197,14 +212,14 @@ class _Measure:
         self._calibration = None if probabilities is None else Calibration(probabilities[rows], sample.labels[rows])
         self.names = [*names, "unscored", *(() if probabilities is None else CALIBRATION)]
 
-    def value(self):
+    def value(self) -> np.ndarray:
         return self._evaluate(self._weights[None])[0]
 
-    def drawn(self, counts):
+    def drawn(self, counts: np.ndarray) -> np.ndarray:
         parts = [self._evaluate(chunk * self._weights) for chunk in draws_of(counts, self._code)]
         return np.concatenate(parts)
 
-    def table(self, counts, level):
+    def table(self, counts: np.ndarray, level: float) -> pd.DataFrame:
         value = self.value()
         low, high = _interval(self.drawn(counts), level)
         # If all that was seen is found, no draw can lose any: there the exact interval for one trial per group stands.
@@ -214,13 +229,13 @@ class _Measure:
                 low[i], high[i] = clopper_pearson(value[i] * trials, trials, level)
         return pd.DataFrame({"metric": self.names, "value": value, "low": low, "high": high})
 
-    def _trials(self, name):
+    def _trials(self, name: str) -> int:
         """Groups that a share of systems rests on; 0 for another metric."""
         if name.startswith("precision_at"):
             return len(np.unique(self._code[: int(float(name.rpartition("_")[2]))]))
         return len(np.unique(self._code[self._ranking.labels])) if name.startswith("tpr") else 0
 
-    def _evaluate(self, weights):
+    def _evaluate(self, weights: np.ndarray) -> np.ndarray:
         curve = self._ranking.curve(weights)
         values = [metric(curve) for metric in self._metrics]
         total = weights.sum(1)
@@ -230,7 +245,12 @@ class _Measure:
         return np.column_stack(values)
 
 
-def _sample(scores, labels, groups, weights):
+def _sample(
+    scores: np.ndarray | pd.Series,
+    labels: np.ndarray | pd.Series,
+    groups: "ArrayLike | None",
+    weights: "ArrayLike | None",
+) -> _Sample:
     scores, labels = checked(scores, labels)
     groups = np.arange(len(scores)) if groups is None else np.asarray(groups)
     if groups.shape != scores.shape:
@@ -244,7 +264,7 @@ def _sample(scores, labels, groups, weights):
     return _Sample(scores, labels, checked_weights(weights, len(scores)), code, len(names))
 
 
-def _each(values, kind, labels):
+def _each(values: pd.Series, kind: type, labels: np.ndarray) -> np.ndarray:
     values = np.asarray(values, kind)
     if values.shape != labels.shape:
         raise InputError(
@@ -253,7 +273,7 @@ def _each(values, kind, labels):
     return values
 
 
-def _rows_of(names, labels):
+def _rows_of(names: pd.Series | None, labels: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Rows of every name."""
     if names is None:
         return []
@@ -261,14 +281,14 @@ def _rows_of(names, labels):
     return [(name, np.flatnonzero(names == name)) for name in sorted(set(names))]
 
 
-def _rows_against(contrast, labels):
+def _rows_against(contrast: pd.Series, labels: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Rows of all positives and of the negatives of every class that has some."""
     rows_of = [(name, rows[~labels[rows]]) for name, rows in _rows_of(contrast, labels)]
     positive = np.flatnonzero(labels)
     return [(name, np.sort(np.concatenate([positive, rows]))) for name, rows in rows_of if len(rows)]
 
 
-def _purities(table, fprs, prevalence):
+def _purities(table: pd.DataFrame, fprs: Sequence[float], prevalence: float) -> pd.DataFrame:
     """Purity rises with TPR at a given FPR, so its interval is that of the TPR, transformed."""
     rows = table.set_index("metric")
     return pd.DataFrame(
@@ -280,7 +300,7 @@ def _purities(table, fprs, prevalence):
     )
 
 
-def _interval(drawn, level):
+def _interval(drawn: np.ndarray, level: float) -> np.ndarray:
     """Percentile interval of every column of (d, k) values."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     enough = np.isfinite(drawn).mean(0) >= _LEAST_DEFINED

@@ -1,6 +1,7 @@
 """The training sample as the heads see it: systems of all shards, with their roles."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ from tandemlens.learn.folds import DROPPED, assign_folds
 log = logging.getLogger("tandemlens")
 
 
-def write_folds(systems_paths, targets_paths, survey, settings, seed, out_path):
+def write_folds(
+    systems_paths: list[str], targets_paths: list[str], survey: str, settings: dict[str, Any], seed: int, out_path: str
+) -> None:
     """Give every system of the training sample its role.
 
     A sample that cannot be dealt to the roles, mostly because it is too small, is not lost and stops nothing: all of it
@@ -43,7 +46,7 @@ def write_folds(systems_paths, targets_paths, survey, settings, seed, out_path):
     write_table(out_path, folds, COLUMNS)
 
 
-def training_table(folds_path, systems_paths, features_paths):
+def training_table(folds_path: str, systems_paths: list[str], features_paths: list[str]) -> pd.DataFrame:
     """Systems with features, class, label and role.
 
     Parameters
@@ -65,7 +68,7 @@ def training_table(folds_path, systems_paths, features_paths):
     return systems.merge(folds, on="target_id", validate="one_to_one").merge(features, on="target_id", how="left")
 
 
-def refuse_dropped(roles, reasons):
+def refuse_dropped(roles: pd.Series, reasons: pd.Series) -> None:
     """Refuse a training sample of which no system has a role.
 
     Parameters
@@ -82,7 +85,7 @@ def refuse_dropped(roles, reasons):
         raise InputError(reasons.iloc[0] if len(reasons) else "the training sample is empty")
 
 
-def learnt_systems(systems, folds):
+def learnt_systems(systems: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     """Systems that a fit may look at.
 
     Parameters

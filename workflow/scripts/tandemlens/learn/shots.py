@@ -1,10 +1,18 @@
 """Ranking systems by prototypes: of an embedding trained through episodes, or of plain features (SimpleShot)."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import nn
 
 from tandemlens.learn.prototypes import Closeness, centred, lens_log_odds, many_prototypes, support_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from tandemlens.learn.frozen import FrozenBags
+    from tandemlens.learn.pooling import BagEmbedding
 
 
 class Ranking(nn.Module):
@@ -17,25 +25,25 @@ class Ranking(nn.Module):
         Of the vectors that systems become.
     """
 
-    def __init__(self, closeness, width):
+    def __init__(self, closeness: Closeness, width: int) -> None:
         super().__init__()
         self.closeness, self.width = closeness, width
         self.register_buffer("lens", torch.zeros(width))
         self.register_buffer("others", torch.zeros(0, width))
         self.register_buffer("share", torch.zeros(0))
 
-    def vectors(self, bags):
+    def vectors(self, bags: "FrozenBags") -> torch.Tensor:
         """Vectors, (b, width) Tensor, of `tandemlens.learn.frozen.FrozenBags`."""
         raise NotImplementedError
 
-    def place(self, lens, others, share):
+    def place(self, lens: "ArrayLike", others: "ArrayLike", share: "ArrayLike") -> None:
         """Put the prototypes: (width,), (k, width) and (k,) array_like."""
         self.lens, self.others, self.share = (
             torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in (lens, others, share)
         )
 
     @torch.no_grad()
-    def forward(self, bags):
+    def forward(self, bags: "FrozenBags") -> np.ndarray:
         """Log odds, (b,) float64 ndarray, of some bags."""
         self.eval()
         if not len(bags):
@@ -43,7 +51,7 @@ class Ranking(nn.Module):
         return lens_log_odds(self.closeness, self.vectors(bags), self.lens, self.others, self.share).double().numpy()
 
     @torch.no_grad()
-    def vectors_of(self, bags):
+    def vectors_of(self, bags: "FrozenBags") -> np.ndarray:
         """Vectors as (b, width) ndarray."""
         self.eval()
         return self.vectors(bags).numpy() if len(bags) else np.zeros((0, self.width), np.float32)
@@ -59,16 +67,16 @@ class Episodes(Ranking):
     width : int
     """
 
-    def __init__(self, network, closeness, width):
+    def __init__(self, network: "BagEmbedding", closeness: Closeness, width: int) -> None:
         super().__init__(closeness, width)
         self.network = network
 
-    def vectors(self, bags):
+    def vectors(self, bags: "FrozenBags") -> torch.Tensor:
         """See `Ranking.vectors`; a portion at a time."""
         portions = np.array_split(np.arange(len(bags)), -(-len(bags) // 256))
         return torch.cat([self.network.embed(*bags.batch(rows))[0] for rows in portions])
 
-    def fit(self, lens, others, most, seed):
+    def fit(self, lens: np.ndarray, others: np.ndarray, most: int, seed: int) -> None:
         """Place the prototypes.
 
         Parameters
@@ -80,7 +88,8 @@ class Episodes(Ranking):
             Of their prototypes.
         seed : int
         """
-        self.place(lens, *many_prototypes(others, most, seed))
+        found, share = many_prototypes(others, most, seed)
+        self.place(lens, found, share)
 
 
 class SimpleShot(Ranking):
@@ -92,15 +101,15 @@ class SimpleShot(Ranking):
         Of `tandemlens.learn.frozen.FrozenBags.plain_means`.
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__(Closeness("squared"), width)
         self.register_buffer("centre", torch.zeros(width, dtype=torch.float64))
 
-    def vectors(self, bags):
+    def vectors(self, bags: "FrozenBags") -> torch.Tensor:
         """See `Ranking.vectors`."""
         return torch.from_numpy(centred(bags.plain_means(), self.centre.numpy()))
 
-    def fit(self, lens, others, classes):
+    def fit(self, lens: np.ndarray, others: np.ndarray, classes: np.ndarray) -> None:
         """Place the prototypes.
 
         Parameters
@@ -114,7 +123,7 @@ class SimpleShot(Ranking):
         self.place(lens, [others[classes == name].mean(0) for name in names], counts / counts.sum())
 
 
-def lens_prototype(simulated, graded, share, least):
+def lens_prototype(simulated: np.ndarray, graded: np.ndarray, share: float, least: int) -> np.ndarray:
     """The prototype of lenses: simulated ones, and graded candidates where there are enough.
 
     Parameters

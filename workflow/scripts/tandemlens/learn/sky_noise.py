@@ -21,7 +21,7 @@ _WIDTHS = np.linspace(0.1, 5, 491)
 _ENOUGH = 200
 
 
-def lit_pixels(flux, sigma, mask, above=LIT):
+def lit_pixels(flux: np.ndarray, sigma: np.ndarray, mask: np.ndarray, above: float = LIT) -> np.ndarray:
     """Pixels of stamps that show light or lack it, and those beside them.
 
     Parameters
@@ -43,7 +43,7 @@ def lit_pixels(flux, sigma, mask, above=LIT):
     return ndimage.binary_dilation(seen, np.ones((1, 3, 3), bool))
 
 
-def blank_noise(flux, sigma, mask):
+def blank_noise(flux: np.ndarray, sigma: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Noise of the pixels of stamps that show no light.
 
     Parameters
@@ -68,7 +68,7 @@ def blank_noise(flux, sigma, mask):
         levels.append(robust_sigma(linear[seen]) if enough else np.nan)
         fine.append(robust_sigma(step) if enough else np.nan)
         middle.append(np.median(linear[seen]) if enough else np.nan)
-    return tuple(np.array(found, float) for found in (levels, fine, middle))
+    return np.array(levels, float), np.array(fine, float), np.array(middle, float)
 
 
 @dataclass
@@ -90,7 +90,14 @@ class SkyNoise:
     mean: np.ndarray
 
     @classmethod
-    def fit(cls, flux, sigma, mask, wide, otherwise=None):
+    def fit(
+        cls,
+        flux: np.ndarray,
+        sigma: np.ndarray,
+        mask: np.ndarray,
+        wide: np.ndarray,
+        otherwise: "SkyNoise | None" = None,
+    ) -> "SkyNoise":
         """Measure it.
 
         Parameters
@@ -116,7 +123,7 @@ class SkyNoise:
         parts = (level, otherwise.level), (width, otherwise.width), (mean, otherwise.mean)
         return cls(*(np.where(told, own, other) for own, other in parts))
 
-    def draw(self, white, sigma, wide):
+    def draw(self, white: np.ndarray, sigma: np.ndarray, wide: np.ndarray) -> np.ndarray:
         """Noise from white noise.
 
         Parameters
@@ -144,13 +151,13 @@ class SkyNoise:
 
 
 @cache
-def _of_neighbours(width):
+def _of_neighbours(width: float) -> float:
     """Correlation of neighbours in white noise behind a Gaussian; exp(-1 / 4 w^2) but for narrow ones."""
     kernel = ndimage.gaussian_filter1d(_point(81)[40], width, truncate=6)
     return kernel[1:] @ kernel[:-1] / (kernel @ kernel)
 
 
-def _point(side):
+def _point(side: int) -> np.ndarray:
     image = np.zeros((side, side))
     image[side // 2, side // 2] = 1
     return image

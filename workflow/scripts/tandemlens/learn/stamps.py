@@ -1,8 +1,10 @@
 """Reading stamps.h5 (`tandemlens.features.stamps`): system by system, or in blocks for training."""
 
 import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,10 +34,10 @@ class Format:
         Pixel of a segment's stamp.
     """
 
-    bands: tuple
-    geometry: tuple
+    bands: tuple[str, ...]
+    geometry: tuple[str, ...]
     pixels: int
-    scale: tuple
+    scale: tuple[float, ...]
     pixel_scale: float
 
 
@@ -61,14 +63,14 @@ class Stamps:
     label: np.ndarray
     target: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.label)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: np.ndarray | int) -> "Stamps":
         return Stamps(*(getattr(self, name)[rows] for name in _ROWS))
 
     @staticmethod
-    def concatenate(parts):
+    def concatenate(parts: "list[Stamps]") -> "Stamps":
         """Stamps of several blocks behind one another.
 
         Parameters
@@ -97,7 +99,7 @@ class StampFile:
         Target i has the rows start[i] to start[i + 1].
     """
 
-    def __init__(self, handle):
+    def __init__(self, handle: h5py.File) -> None:
         self._file = handle
         facts = handle.attrs
         self.format = Format(
@@ -111,10 +113,10 @@ class StampFile:
         self.target_ids = tuple(handle["target_id"].asstr()[:])
         self.start = handle["start"][:]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return int(self.start[-1])
 
-    def read(self, low, high):
+    def read(self, low: int, high: int) -> Stamps:
         """The stamps of a range of rows.
 
         Parameters
@@ -127,7 +129,7 @@ class StampFile:
         """
         return Stamps(*(self._file[name][low:high] for name in _ROWS))
 
-    def system(self, index):
+    def system(self, index: int) -> Stamps:
         """The stamps of a target, none or its centre first.
 
         Parameters
@@ -143,7 +145,7 @@ class StampFile:
 
 
 @contextmanager
-def open_stamps(path):
+def open_stamps(path: str) -> Iterator[StampFile]:
     """Open a stamps.h5 for reading, in the process that reads it: a handle must not cross a fork.
 
     Parameters
@@ -158,7 +160,7 @@ def open_stamps(path):
         yield StampFile(handle)
 
 
-def write_stamps(path, like, systems):
+def write_stamps(path: str, like: str, systems: list[tuple[str, Stamps]]) -> None:
     """Write stamps of systems that were made from those of a file.
 
     Parameters
@@ -199,11 +201,11 @@ class Block:
     high: int
     first: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.high - self.low
 
 
-def stamp_blocks(paths, most, wanted=None):
+def stamp_blocks(paths: Sequence[str], most: int, wanted: set[str] | None = None) -> tuple[list[Block], Format]:
     """Divide the stamps of many shards into blocks.
 
     Parameters
@@ -240,7 +242,7 @@ def stamp_blocks(paths, most, wanted=None):
     return blocks, forms[0]
 
 
-def band_statistics(paths, wanted=None):
+def band_statistics(paths: list[str], wanted: set[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Zero and unit of every band of stamps.
 
     Parameters
@@ -271,7 +273,7 @@ def band_statistics(paths, wanted=None):
     return mean, np.where(scatter > 0, scatter, 1)
 
 
-def _ranges(file, wanted):
+def _ranges(file: StampFile, wanted: set[str] | None) -> list[list[int]]:
     """Ranges of rows of the wanted targets, neighbours merged."""
     keep = np.array([wanted is None or name in wanted for name in file.target_ids], bool)
     rows = np.repeat(keep, np.diff(file.start))
@@ -279,7 +281,7 @@ def _ranges(file, wanted):
     return edges.reshape(-1, 2).tolist()
 
 
-def _check_alike(path, form, first_path, first):
+def _check_alike(path: str, form: Format, first_path: str, first: Format) -> None:
     for name in Format.__dataclass_fields__:
         have, expected = getattr(form, name), getattr(first, name)
         if have != expected:
@@ -288,7 +290,7 @@ def _check_alike(path, form, first_path, first):
             )
 
 
-def refuse_format(path, form, saved, head):
+def refuse_format(path: str, form: Format, saved: dict[str, Any], head: str) -> None:
     """Refuse stamps of another make than those that a head was fitted to.
 
     Parameters

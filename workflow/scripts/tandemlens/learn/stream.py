@@ -1,13 +1,17 @@
 """Stamps of many shards as a stream of shuffled batches, in bounded memory and with any number of workers."""
 
+from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from tandemlens.learn.stamps import Stamps, open_stamps, stamp_blocks
+
+if TYPE_CHECKING:
+    from tandemlens.learn.stamps import Block
 
 #: rows of a block: reading one costs little more than opening the file, and a pool mixes many of them
 _BLOCK = 64
@@ -62,7 +66,16 @@ class StampStream(IterableDataset):
         In all parts.
     """
 
-    def __init__(self, paths, batch, seed, pool=2048, wanted=None, drop_last=False, part=(0, 1)):
+    def __init__(
+        self,
+        paths: list[str],
+        batch: int,
+        seed: int,
+        pool: int = 2048,
+        wanted: set[str] | None = None,
+        drop_last: bool = False,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
         super().__init__()
         self._blocks, self.format = stamp_blocks(paths, _BLOCK, wanted)
         self.n_stamps = sum(map(len, self._blocks))
@@ -71,7 +84,7 @@ class StampStream(IterableDataset):
         # in shared memory, so that workers that outlive an epoch hear of the next one
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass; call it before each.
 
         Parameters
@@ -80,7 +93,7 @@ class StampStream(IterableDataset):
         """
         self._epoch.fill_(epoch)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[StampBatch]:
         """Batches of one epoch, or the share of them of the worker that asks.
 
         Yields
@@ -102,7 +115,9 @@ class StampStream(IterableDataset):
             yield StampBatch(*map(torch.from_numpy, arrays))
 
 
-def _batches(blocks, batch, pool, rng):
+def _batches(
+    blocks: "list[Block]", batch: int, pool: int, rng: np.random.Generator
+) -> Iterator[tuple[Stamps, np.ndarray]]:
     """Shuffled batches of the stamps of some blocks, and their numbers; at most `pool` stamps are held at a time."""
     held, n = [], 0
     for k, block in enumerate(blocks):

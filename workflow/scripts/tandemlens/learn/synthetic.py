@@ -8,7 +8,7 @@ from tandemlens.base.tables import read_table
 _NAMES = ["target_id", "anchor"]
 
 
-def with_synthetic(systems, folds, paths):
+def with_synthetic(systems: pd.DataFrame, folds: pd.DataFrame, paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The training sample and its synthetic systems, each with the truth, the group and the role of its anchor.
 
     Parameters
@@ -32,6 +32,6 @@ def with_synthetic(systems, folds, paths):
     )
 
 
-def _copies(made, table):
+def _copies(made: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     inherited = table.rename(columns={"target_id": "anchor"})
     return made.merge(inherited, on="anchor", validate="many_to_one")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -9,6 +10,10 @@ import xgboost
 from scipy.stats import sem
 
 from tandemlens.learn.grouped import inner_folds
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from xgboost import Booster
 
 #: signs that lensing by a second cluster dictates (methods 4); arc_excess_z, seeing and curvature itself have none
 CONSTRAINTS = {
@@ -34,10 +39,12 @@ class Trees:
         Each cut where it did best.
     """
 
-    boosters: list
+    boosters: list[xgboost.Booster]
 
     @classmethod
-    def fit(cls, values, labels, groups, chosen, cfg):
+    def fit(
+        cls, values: "pd.DataFrame", labels: np.ndarray, groups: np.ndarray, chosen: dict[str, Any], cfg: dict[str, Any]
+    ) -> "Trees":
         """Fit one booster a fold.
 
         Parameters
@@ -59,41 +66,43 @@ class Trees:
         return cls([_boost(values, labels, *fold, chosen, cfg) for fold in folds])
 
     @property
-    def losses(self):
+    def losses(self) -> np.ndarray:
         """Log loss of every booster on the groups that it left out, (fold,) ndarray."""
-        return np.array([float(booster.attr("best_score")) for booster in self.boosters])
+        return np.array([float(booster.attr("best_score") or np.nan) for booster in self.boosters])
 
     @property
-    def rounds(self):
+    def rounds(self) -> float:
         """Mean number of trees in a booster."""
         return float(np.mean([booster.num_boosted_rounds() for booster in self.boosters]))
 
-    def score(self, values):
+    def score(self, values: "pd.DataFrame") -> np.ndarray:
         """Log odds, (n,) ndarray."""
         return self._mean(values, output_margin=True)
 
-    def contributions(self, values):
+    def contributions(self, values: "pd.DataFrame") -> np.ndarray:
         """What every feature adds to the log odds, and the bias last, (n, k + 1) ndarray.
 
         Exact TreeSHAP (Lundberg et al. 2020, Nat. Mach. Intell. 2, 56).
         """
         return self._mean(values, pred_contribs=True)
 
-    def _mean(self, values, **what):
+    def _mean(self, values: "pd.DataFrame", **what: Any) -> np.ndarray:
         rows = xgboost.DMatrix(values)
         return np.mean([booster.predict(rows, **what) for booster in self.boosters], axis=0, dtype=float)
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The boosters in XGBoost's own format, as one list."""
         return f"[{','.join(booster.save_raw('json').decode() for booster in self.boosters)}]"
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "Trees":
         """Inverse of `to_json`."""
         return cls([xgboost.Booster(model_file=bytearray(json.dumps(saved).encode())) for saved in json.loads(text)])
 
 
-def tuned(values, labels, groups, cfg, storage=None):
+def tuned(
+    values: "pd.DataFrame", labels: np.ndarray, groups: np.ndarray, cfg: dict[str, Any], storage: str | None = None
+) -> dict[str, Any]:
     """Hyperparameters of the least log loss on folds left out (Optuna, seeded; a search that is kept goes on).
 
     The best of many trials is partly luck. It is used only where it beats the hyperparameters of `cfg` by more than the
@@ -117,7 +126,7 @@ def tuned(values, labels, groups, cfg, storage=None):
         return start
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-    def loss(trial):
+    def loss(trial: Any) -> float:
         chosen = {
             "max_depth": trial.suggest_int("max_depth", 2, 4),
             "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
@@ -141,7 +150,14 @@ def tuned(values, labels, groups, cfg, storage=None):
     return best.params if gain.mean() > sem(gain) else start
 
 
-def _boost(values, labels, inside, outside, chosen, cfg):
+def _boost(
+    values: "pd.DataFrame",
+    labels: np.ndarray,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    chosen: dict[str, float],
+    cfg: dict[str, Any],
+) -> "Booster":
     """Trees, ended where the log loss of groups outside has not fallen for a while."""
     constraints = {name: sign for name, sign in CONSTRAINTS.items() if cfg["constraints"] and name in values}
     settings = {

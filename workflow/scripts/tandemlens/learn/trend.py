@@ -12,6 +12,7 @@ minus ours and turns every trend round.
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class PhaseSettings:
         Decay of the running mean of the weights that predicts; None predicts with the weights themselves.
     """
 
-    widths: tuple = (64,)
+    widths: tuple[int, ...] = (64,)
     epochs: int = 15
     steps: int = 60
     batch: int = 64
@@ -65,7 +66,13 @@ class PhaseSettings:
     ema: float | None = None
 
 
-def train_snapshots(x_labelled, x_unlabelled, settings, rng, device="cpu"):
+def train_snapshots(
+    x_labelled: np.ndarray,
+    x_unlabelled: np.ndarray,
+    settings: PhaseSettings,
+    rng: np.random.Generator,
+    device: str = "cpu",
+) -> list[torch.nn.Module]:
     """Train a network that takes the unlabelled for negatives, and keep it as it was after every epoch.
 
     Each step draws as many labelled as unlabelled with replacement, so no prior enters.
@@ -110,7 +117,7 @@ def train_snapshots(x_labelled, x_unlabelled, settings, rng, device="cpu"):
     return snapshots
 
 
-def trajectories(snapshots, x, device="cpu"):
+def trajectories(snapshots: list[torch.nn.Module], x: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Predictions of the network after every epoch, for any rows.
 
     Parameters
@@ -129,7 +136,7 @@ def trajectories(snapshots, x, device="cpu"):
     return np.array([expit(margins(network, x, device)) for network in snapshots]).T
 
 
-def trend_score(trajectory):
+def trend_score(trajectory: np.ndarray) -> np.ndarray:
     """Mean over epochs of ln(1 + D + D^2/2) with D = p(e) - p(e-1) (as coded by the authors; the paper's may differ).
 
     Parameters
@@ -146,7 +153,7 @@ def trend_score(trajectory):
     return np.log1p(step + step**2 / 2).mean(axis=1)
 
 
-def two_class_break(values):
+def two_class_break(values: np.ndarray) -> float:
     """Break that splits values into two classes of the smallest squared scatter (Fisher-Jenks), by trying every split.
 
     Own, because for two classes one sort and two running sums are exact, and jenkspy handles k classes in n^2 k.
@@ -193,7 +200,7 @@ class Guarded:
     error: float
 
 
-def trend_or_mean(held_out, unlabelled):
+def trend_or_mean(held_out: np.ndarray, unlabelled: np.ndarray) -> Guarded:
     """Trend score of the unlabelled if it beats their mean prediction, else that.
 
     Parameters
@@ -209,7 +216,9 @@ def trend_or_mean(held_out, unlabelled):
     return _guard(trend_score(held_out), trend_score(unlabelled), held_out, unlabelled)
 
 
-def hawkes_or_mean(held_out, unlabelled, least_jump, rng):
+def hawkes_or_mean(
+    held_out: np.ndarray, unlabelled: np.ndarray, least_jump: float, rng: np.random.Generator
+) -> Guarded:
     """Score from `hawkes_features` if it beats the mean prediction, else that.
 
     The features become one score by logistic regression of held-out labelled against unlabelled, out of fold.
@@ -235,7 +244,7 @@ def hawkes_or_mean(held_out, unlabelled, least_jump, rng):
     return _guard(score[labelled], score[~labelled], held_out, unlabelled)
 
 
-def fit_hawkes_score(held_out, unlabelled, least_jump):
+def fit_hawkes_score(held_out: np.ndarray, unlabelled: np.ndarray, least_jump: float) -> np.ndarray:
     """The classifier of `hawkes_or_mean` fitted to all its rows, to score others.
 
     Parameters
@@ -253,7 +262,7 @@ def fit_hawkes_score(held_out, unlabelled, least_jump):
     return line.coef_[0] / scaler.scale_
 
 
-def jump_times(trajectory, least_jump):
+def jump_times(trajectory: np.ndarray, least_jump: float) -> np.ndarray:
     """Events of a trajectory: the epochs e >= 1 at which p rises by more than `least_jump` over epoch e - 1.
 
     Parameters
@@ -271,7 +280,7 @@ def jump_times(trajectory, least_jump):
     return np.diff(_trajectory(trajectory), axis=1) > least_jump
 
 
-def hawkes_features(trajectory, least_jump):
+def hawkes_features(trajectory: np.ndarray, least_jump: float) -> np.ndarray:
     """Hawkes process of the upward jumps of every trajectory.
 
     Parameters
@@ -291,7 +300,7 @@ def hawkes_features(trajectory, least_jump):
     return np.array([_features(np.flatnonzero(p) + 1.0, float(len(p))) for p in patterns])[which.ravel()]
 
 
-def fit_hawkes(times, duration):
+def fit_hawkes(times: np.ndarray, duration: float) -> tuple[float, float, float]:
     """Maximum-likelihood Hawkes process with exponential kernel.
 
     Parameters
@@ -310,16 +319,19 @@ def fit_hawkes(times, duration):
     fits = [
         minimize(
             lambda p: tuple(-np.asarray(part) for part in hawkes_log_likelihood(times, duration, *p)),
-            (0.7 * rate, 0.3, decay),
+            (0.7 * rate, 0.3, start),
             jac=True,
             bounds=bounds,
         )
-        for decay in (0.5, 3.0)
+        for start in (0.5, 3.0)
     ]
-    return tuple(float(v) for v in min(fits, key=lambda fit: fit.fun).x)
+    baseline, excitation, decay = min(fits, key=lambda fit: fit.fun).x
+    return float(baseline), float(excitation), float(decay)
 
 
-def hawkes_log_likelihood(times, duration, baseline, excitation, decay):
+def hawkes_log_likelihood(
+    times: np.ndarray, duration: float, baseline: float, excitation: float, decay: float
+) -> tuple[float, np.ndarray]:
     """Log-likelihood of event times: sum of ln intensity minus its integral (Ozaki 1979), and its gradient.
 
     Parameters
@@ -349,11 +361,11 @@ def hawkes_log_likelihood(times, duration, baseline, excitation, decay):
     return float(value), np.array(gradient)
 
 
-def _hawkes_classifier():
+def _hawkes_classifier() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression())
 
 
-def _features(times, duration):
+def _features(times: np.ndarray, duration: float) -> tuple[float, float, float, float]:
     if len(times) < _LEAST_EVENTS:
         return len(times) / duration, 0.0, 0.0, 1.0
     baseline, excitation, decay = fit_hawkes(times, duration)
@@ -361,14 +373,14 @@ def _features(times, duration):
     return baseline, decay, excitation, waits.std() / waits.mean()
 
 
-def _guard(candidate_p, candidate_u, held_out, unlabelled):
-    plain = [_trajectory(path).mean(axis=1) for path in (held_out, unlabelled)]
+def _guard(candidate_p: np.ndarray, candidate_u: np.ndarray, held_out: np.ndarray, unlabelled: np.ndarray) -> "Guarded":
+    plain = _trajectory(held_out).mean(axis=1), _trajectory(unlabelled).mean(axis=1)
     found = gain((candidate_p, candidate_u), plain)
     score = candidate_u if found.kept else plain[1]
     return Guarded(score, found.kept, found.auc_candidate, found.auc_plain, found.error)
 
 
-def _trajectory(values):
+def _trajectory(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
     if values.ndim != 2 or values.shape[1] < 2:
         raise InputError(f"trajectories have shape {values.shape}; give (objects, epochs) with two epochs or more")

@@ -6,7 +6,8 @@ the sky keeps its size. Noise grows by k when ``N(0, (k^2 - 1) sigma^2)`` is add
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -47,11 +48,13 @@ class Views:
         Of the same device as the stamps. Its state is all that there is to restore.
     """
 
-    def __init__(self, cfg, generator):
+    def __init__(self, cfg: dict[str, Any], generator: torch.Generator) -> None:
         self._cfg, self.generator = cfg, generator
 
     @torch.no_grad()
-    def __call__(self, flux, sigma, mask, group=None):
+    def __call__(
+        self, flux: torch.Tensor, sigma: torch.Tensor, mask: torch.Tensor, group: torch.Tensor | None = None
+    ) -> View:
         """One view of every stamp.
 
         Parameters
@@ -86,7 +89,7 @@ class Views:
             valid = valid & self._kept(valid)
         return View(torch.where(valid, linear, 0).asinh(), valid, turn)
 
-    def _orientation(self, n, group, device):
+    def _orientation(self, n: int, group: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Which of the three mirrorings that make up the dihedral group, and the angle besides."""
         draws = self._uniform(n, 4, device=device)
         if group is not None:
@@ -99,7 +102,7 @@ class Views:
         mirrored = (draws[:, :3] < 0.5) & self._cfg["dihedral"]
         return mirrored, 2 * math.pi * draws[:, 3] * self._cfg["rotation"]
 
-    def _noise(self, sigma, valid):
+    def _noise(self, sigma: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """White noise and an error of the background of every band."""
         n, band = sigma.shape[:2]
         factor = 1 + (self._cfg["noise"] - 1) * self._uniform(n, 1, 1, 1, device=sigma.device)
@@ -108,21 +111,21 @@ class Views:
         level = self._cfg["background"] * (sigma.square() * valid).sum((2, 3), keepdim=True).div(count).sqrt()
         return noise + level * self._normal((n, band, 1, 1), sigma.device)
 
-    def _kept(self, valid):
+    def _kept(self, valid: torch.Tensor) -> torch.Tensor:
         """Which bands of every stamp are kept; one with valid pixels, where there is any, is."""
         draws = self._uniform(*valid.shape[:2], device=valid.device)
         last = torch.where(valid.any(3).any(2), draws, -1).argmax(1, keepdim=True)
         kept = (draws >= self._cfg["band_dropout"]).scatter(1, last, True)
         return kept[:, :, None, None]
 
-    def _uniform(self, *shape, device):
+    def _uniform(self, *shape: int, device: torch.device) -> torch.Tensor:
         return torch.rand(shape, generator=self.generator, device=device)
 
-    def _normal(self, shape, device):
+    def _normal(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         return torch.randn(shape, generator=self.generator, device=device)
 
 
-def plain_view(flux, sigma, mask):
+def plain_view(flux: torch.Tensor, sigma: torch.Tensor, mask: torch.Tensor) -> View:
     """Stamps as they are, as a network takes them when it scores.
 
     Parameters
@@ -139,7 +142,7 @@ def plain_view(flux, sigma, mask):
     return View(torch.where(valid, flux.float(), 0), valid, turn)
 
 
-def turn_directions(geometry, names, turn):
+def turn_directions(geometry: torch.Tensor, names: Sequence[str], turn: torch.Tensor) -> torch.Tensor:
     """Turn the azimuths of segments as the views turned their stamps.
 
     Parameters
@@ -159,27 +162,30 @@ def turn_directions(geometry, names, turn):
     return out
 
 
-def _turn_quarters(planes, mirrored):
+def _turn_quarters(planes: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
     """The eight elements of the dihedral group without any interpolation."""
-    for k, change in enumerate((lambda p: p.flip(-1), lambda p: p.flip(-2), lambda p: p.mT)):
-        planes = torch.where(mirrored[:, k, None, None, None], change(planes), planes)
-    return planes
+    chosen = mirrored[:, :, None, None, None]
+    planes = torch.where(chosen[:, 0], planes.flip(-1), planes)
+    planes = torch.where(chosen[:, 1], planes.flip(-2), planes)
+    return torch.where(chosen[:, 2], planes.mT, planes)
 
 
-def _mirror_matrix(mirrored):
+def _mirror_matrix(mirrored: torch.Tensor) -> torch.Tensor:
     """Mirror x, mirror y, exchange x and y, for the stamps that are to: what `_turn_quarters` does to directions."""
     sign = 1 - 2 * mirrored[:, :2].float()
     straight = torch.diag_embed(sign)
     return torch.where(mirrored[:, 2, None, None], straight.flip(1), straight)
 
 
-def _rotation(angle):
+def _rotation(angle: torch.Tensor) -> torch.Tensor:
     """Matrices that turn (x, y) from x towards y, (n, 2, 2)."""
     cos, sin = angle.cos(), angle.sin()
     return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
 
 
-def _resample(linear, sigma, valid, turn, shift):
+def _resample(
+    linear: torch.Tensor, sigma: torch.Tensor, valid: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Turn, mirror and shift by one cubic interpolation that is common to all bands.
 
     A pixel is valid where all 4 x 4 pixels that the interpolation takes are, so that what is not never leaks.
@@ -199,7 +205,7 @@ def _resample(linear, sigma, valid, turn, shift):
     return torch.where(valid, linear, 0), torch.where(valid, sigma, 0), valid
 
 
-def _blur(linear, valid, width):
+def _blur(linear: torch.Tensor, valid: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     """Convolve all bands of a stamp with one Gaussian, as means over what is valid."""
     place = torch.arange(linear.shape[-1], device=linear.device, dtype=torch.float32)
     distance = place - place[:, None]

@@ -5,6 +5,9 @@ importing it, which timm does, ends in "operator torchvision::nms does not exist
 two operators (nms and qnms) that nobody has declared. Declaring their schemas is enough; no network here calls either.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 _BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -23,8 +26,11 @@ except RuntimeError as error:
 # after the cure: timm imports torchvision
 import timm  # noqa: E402
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def create_network(name, rng, **options):
+
+def create_network(name: str, rng: "np.random.Generator", **options: Any) -> torch.nn.Module:
     """A network of timm with random weights; none are ever downloaded.
 
     Parameters
@@ -44,7 +50,7 @@ def create_network(name, rng, **options):
     return drawn(rng, timm.create_model, name, pretrained=False, **options)
 
 
-def drawn(rng, make, *given, **options):
+def drawn(rng: "np.random.Generator", make: Callable[..., Any], *given: str, **options: Any) -> torch.nn.Module:
     """What a maker of networks makes, with weights of a seed.
 
     Parameters

@@ -3,8 +3,10 @@
 import csv
 import io
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +40,7 @@ _ABSENT = {**dict.fromkeys(_FIELDS, ""), "kind": KINDS[0], "position": "-1"}
 _ANSWERS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-def read_votes(paths):
+def read_votes(paths: list[str]) -> pd.DataFrame:
     """Every row of the files.
 
     Parameters
@@ -56,7 +58,7 @@ def read_votes(paths):
     return pd.DataFrame(rows) if rows else empty_frame([c for c in VOTES if c.name != "used_for"])
 
 
-def read_answers(calibration_path, systems):
+def read_answers(calibration_path: str, systems: pd.DataFrame) -> dict[str, bool]:
     """Known answers of calibration cases.
 
     Parameters
@@ -97,7 +99,7 @@ def read_answers(calibration_path, systems):
     return {**answers, **dict(zip(table["target_id"].str.strip(), known.astype(bool), strict=True))}
 
 
-def sort_votes(votes, targets, answers):
+def sort_votes(votes: pd.DataFrame, targets: Sequence[str], answers: dict[str, bool]) -> pd.DataFrame:
     """Say what each vote is used for.
 
     Of one grader the last vote on a target counts. A second look that was blind does not count but tells how well the
@@ -144,13 +146,13 @@ def sort_votes(votes, targets, answers):
     return votes
 
 
-def _refuse(votes, which, status, reason):
+def _refuse(votes: pd.DataFrame, which: pd.Series | np.ndarray, status: str, reason: str) -> None:
     """Give a status to those of the votes that still have none."""
     which = which & (votes["status"] == OK)
     votes.loc[which, ["status", "reason"]] = status, reason
 
 
-def _file_rows(path):
+def _file_rows(path: str) -> list[dict[str, Any]]:
     """Rows of one file."""
     try:
         # undecoded line ends: a note may hold some
@@ -179,7 +181,7 @@ def _file_rows(path):
     return rows if header is not None else [*rows, _row(path, 0, {}, "bad_file", "the file is empty")]
 
 
-def _vote(path, line, header, cells):
+def _vote(path: str, line: int, header: list[str], cells: list[str]) -> dict[str, Any]:
     named = dict(zip(header, cells, strict=False))
     if len(cells) != len(header):
         return _row(path, line, named, "bad_row", f"the row has {len(cells)} cells, the header {len(header)}")
@@ -194,9 +196,11 @@ def _vote(path, line, header, cells):
     return {**row, "status": status, "reason": reason}
 
 
-def _row(path, line, named, status=OK, reason=""):
+def _row(path: str, line: int, named: dict[str, str], status: str = OK, reason: str = "") -> dict[str, Any]:
     """A row of the table from the cells of a line; the note alone stays as it was written."""
-    cells = {name: named.get(name, "") if name == "note" else named.get(name, "").strip() for name in _FIELDS}
+    cells: dict[str, Any] = {
+        name: named.get(name, "") if name == "note" else named.get(name, "").strip() for name in _FIELDS
+    }
     cells = {name: cell or _ABSENT[name] for name, cell in cells.items()}
     place = cells["position"]
     cells |= {"grade": cells["grade"].upper(), "kind": cells["kind"].lower()}
@@ -204,7 +208,7 @@ def _row(path, line, named, status=OK, reason=""):
     return {"file": str(path), "line": line, **cells, "status": status, "reason": reason}
 
 
-def _moment(text):
+def _moment(text: str) -> float:
     """Time of a vote, Unix time in s; NaN where it is none."""
     if not text:
         return -np.inf

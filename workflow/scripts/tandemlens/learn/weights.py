@@ -1,11 +1,18 @@
 """Weights of networks on disk: tensors alone, which cannot run code when they are read."""
 
+from typing import TYPE_CHECKING
+
 from safetensors.torch import save_file
 
 from tandemlens.base.atomic import atomic_path
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def save_weights(path, state):
+    import torch
+
+
+def save_weights(path: "str | Path", state: "dict[str, torch.Tensor]") -> None:
     """Write tensors, atomically.
 
     Parameters
