@@ -104,8 +104,8 @@ def prepare(name, data, work):
 def _real_targets(name, data, seed):
     """Targets of a field with the redshifts that their colours tell.
 
-    Half of the first list of the KiDS field are stars, so that the second are galaxies, 0.9 < g - r < 1.5, r < 21.2, and
-    wider than the PSF, 15 arcsec and more apart, that stand in the cutouts of the first.
+    Half of the first list of the KiDS field are stars, so that the second are galaxies, 0.9 < g - r < 1.5, r < 21.2
+    and wider than the PSF, 15 arcsec and more apart, that stand in the cutouts of the first.
     """
     if name == "des":
         return pd.read_csv("resources/targets/des_lrg.csv")
