@@ -37,8 +37,8 @@ FIELDS = {
     "kids": {
         "survey": "kids_viking",
         "bands": ["g", "r", "i"],
-        "seeds": 3,
-        "mocks": {"mock": 120, "wide": 60},
+        "seeds": 2,
+        "mocks": {"mock": 88, "wide": 44},
         "richness": (60, 200),
     },
     "des": {
@@ -61,7 +61,7 @@ SLOPE = 1.8
 #: shallow images of near lenses show few tandems whose centres are far apart
 BEHIND = {"behind": {"offset_kpc": 50, "richness_min": 30}}
 #: turns of the test; targets closer than this are one group, arcmin
-FOLDS, NEAR_ARCMIN = 10, 1.0
+FOLDS, NEAR_ARCMIN = 5, 0.7
 CALIBRATED = "calibrated on real targets"
 #: rates of false positives, and figures of merit that are compared
 RATES = (0.1, 0.03)
@@ -76,18 +76,19 @@ def prepare(name, data, work):
     """Write target lists and settings of all runs of a field."""
     field, work = FIELDS[name], Path(work)
     work.mkdir(parents=True, exist_ok=True)
-    rows = _real_targets(name, Path(data))
+    z = _real_targets(name, Path(data), 1)["z"]
     for seed in range(1, field["seeds"] + 1):
+        rows = _real_targets(name, Path(data), seed)
         run, rng = f"{name}_injected_{seed}", np.random.default_rng(seed)
         path = work / f"{run}.csv"
         rows.assign(richness=_richnesses(rng, len(rows), field)).to_csv(path, index=False)
         _write_settings(work, run, field, seed, _sample("survey", path), _sample("injected", path, twins=True), data)
     others = {k: {"share": 0} for k in ("tandem", "projected", "single_arc", "spiral_ring_merger", "artefact")}
-    for seed, (mock, count) in enumerate(field["mocks"].items(), 1 + field["seeds"]):
+    for seed, (mock, count) in enumerate(field["mocks"].items(), 4):
         rng = np.random.default_rng(seed)
         lists = {whose: work / f"{name}_{mock}_{whose}.csv" for whose in ("train", "search")}
         for (whose, path), n in zip(lists.items(), (count, 40), strict=True):
-            _fields(rng, n, rows["z"], whose, field).to_csv(path, index=False)
+            _fields(rng, n, z, whose, field).to_csv(path, index=False)
         # a single member painted in is as near to nothing as a simulated cluster comes
         search = _sample("simulated", lists["search"], members={"count": 1}, **others)
         train = _sample("simulated", lists["train"], twins=True)
@@ -100,11 +101,15 @@ def prepare(name, data, work):
         (work / f"{field['survey']}_wide.yaml").write_text(yaml.safe_dump(survey, sort_keys=False))
 
 
-def _real_targets(name, data):
-    """Galaxies of a field with the redshifts that their colours tell."""
+def _real_targets(name, data, seed):
+    """Targets of a field with the redshifts that their colours tell.
+
+    Half of the first list of the KiDS field are stars, so that the second are galaxies, 0.9 < g - r < 1.5, r < 21.2
+    and wider than the PSF, 15 arcsec and more apart, that stand in the cutouts of the first.
+    """
     if name == "des":
         return pd.read_csv("resources/targets/des_lrg.csv")
-    rows = pd.read_csv(data / "targets.csv")
+    rows = pd.read_csv(data / "targets.csv" if seed == 1 else "resources/targets/kids_galaxies.csv")
     bands = survey_bands(load_yaml("config/surveys/kids_viking.yaml"), FIELDS[name]["bands"])
     grid = np.arange(0.05, 0.4, 0.01)
     expected = sequence_colours("resources/seds/elliptical.csv", bands, grid)[:, 0]
@@ -307,7 +312,7 @@ def matrix(tried, work, name):
     """What is learnt from against what is tried on."""
     rows = []
     for design, kind in (("mock", "mock"), ("mock", "injected"), ("injected", "injected"), ("both", "injected")):
-        folder = work / "tables" / f"{name} {design} {kind}"
+        folder = work / "tables" / f"{name}_{design}_{kind}"
         folder.mkdir(parents=True, exist_ok=True)
         held_out, scores = of_kind(tried, design, kind)
         metrics = read_table(write_tables(folder, held_out.drop(columns="kind"), scores, 1)["metrics"])
