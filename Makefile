@@ -5,7 +5,7 @@
 # make slurm  of the tests only the one that runs the profile on a SLURM that it starts itself
 # make demo-fetch runs the road on images fetched over HTTP from a server on this machine, which fails now and then
 # make why    says which file or setting would make what rerun
-# make bench  runs every side-by-side benchmark (up to 25 minutes) and writes their table, here and in README.md
+# make bench  runs every side-by-side benchmark (six minutes on two cores, 19 at most) and writes their table, here and in README.md
 # make manual writes the settings tables of config/README.md, and docs/data-model.md
 # make pictures takes the pictures of README.md from the page of the last default run
 # make validation PART="simulated mock" TABLES=<folder> writes tables of an evaluation into docs/validation.md

@@ -24,12 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 #: benchmark -> arguments, how often it runs, and seconds that one run may take
 BENCHMARKS = {
-    "road_speed": (["11"], 1, 300),
-    "psf_matching": ([], 3, 60),
-    "sky_speed": (["3"], 1, 240),
+    "road_speed": (["11"], 1, 180),
+    "psf_matching": ([], 3, 30),
+    "sky_speed": (["3"], 1, 200),
     "fetch_speed": ([], 1, 300),
     "classic_speed": (["peer"], 1, 150),
-    "exports_speed": (["20000", "peers"], 3, 80),
+    "exports_speed": (["20000", "peers"], 3, 60),
 }
 #: what is not run, and why
 LEFT_OUT = {

@@ -280,7 +280,7 @@ class Canvas:
         (band, y, x) float32 ndarray
         """
         count = self.planes.shape[-1]
-        size = _padded_size(count)
+        size = transfer.shape[1]
         fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
         out = np.empty((len(self.planes), self.side, self.side), np.float32)
         for k, (dx, dy) in enumerate(np.broadcast_to(shift, (len(self.planes), 2))):
@@ -386,7 +386,7 @@ def on_pixels(fine: np.ndarray) -> np.ndarray:
 
 
 def transfer_functions(psf: np.ndarray, side: int) -> np.ndarray:
-    """Fourier transforms of fine PSFs, of the size that `Canvas.image` pads to.
+    """Fourier transforms of fine PSFs, of the size that `Canvas.image` pads to: nothing wraps around within a PSF.
 
     Parameters
     ----------
@@ -399,15 +399,11 @@ def transfer_functions(psf: np.ndarray, side: int) -> np.ndarray:
     -------
     (band, m, m // 2 + 1) complex64 ndarray
     """
-    size, half = _padded_size(side * OVERSAMPLE), psf.shape[-1] // 2
+    # half a PSF is room enough, and as much again for shifts
+    size, half = next_fast_len(side * OVERSAMPLE + psf.shape[-1], real=True), psf.shape[-1] // 2
     padded = np.zeros((len(psf), size, size), np.float32)
     padded[:, : psf.shape[1], : psf.shape[2]] = psf
     return rfft2(np.roll(padded, (-half, -half), (1, 2)), axes=(1, 2)).astype(np.complex64)
-
-
-def _padded_size(count: int) -> int:
-    """Room enough that nothing wraps around within a PSF of a quarter of the side."""
-    return next_fast_len(count + count // 4, real=True)
 
 
 def _slope(
