@@ -32,16 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tandemlens")
 
-#: method -> learning rate for 256 stamps a step, weight decay. AdamW for all: the recipes of SimSiam and Fast-MoCo,
-#: with SGD, are for networks with batch normalisation, which these encoders do not have
-_RECIPES = {
-    "moco": (1.5e-4, 0.1),
-    "fast_moco": (1.5e-4, 0.1),
-    "mae": (1.5e-4, 0.05),
-    "clsp": (1.5e-4, 0.1),
-    "simsiam": (5e-4, 0.05),
-    "lensiam": (5e-4, 0.05),
-}
+#: method -> weight decay. AdamW for all: the recipes of SimSiam and Fast-MoCo, with SGD, are for networks with batch
+#: normalisation, which these encoders do not have
+_DECAY = {"moco": 0.1, "fast_moco": 0.1, "clsp": 0.1, "mae": 0.05, "simsiam": 0.05, "lensiam": 0.05}
 #: systems of which pairs of one lens are drawn, and stamps that go to a probe together
 _MOST_PAIRED, _PROBE_BATCH = 4000, 256
 
@@ -215,11 +208,10 @@ def _probes(sample: Sample, cfg: dict[str, Any]) -> Any:
 
 
 def _settings(cfg: dict[str, Any]) -> Any:
-    rate, decay = _RECIPES[cfg["method"]]
     stamps = cfg["batch"] * cfg["accumulate"] * cfg["devices"]
     given = {
-        "learning_rate": (rate if cfg["learning_rate"] is None else cfg["learning_rate"]) * stamps / 256,
-        "weight_decay": decay if cfg["weight_decay"] is None else cfg["weight_decay"],
+        "learning_rate": cfg["learning_rate"] * stamps / 256,
+        "weight_decay": _DECAY[cfg["method"]] if cfg["weight_decay"] is None else cfg["weight_decay"],
     }
     return _pick(TaskSettings, cfg | given)
 
