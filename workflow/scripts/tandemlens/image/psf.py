@@ -1,5 +1,6 @@
 """Kernels that turn one point-spread function into another."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -40,27 +41,29 @@ def matching_kernel(psf: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, fl
     least, best, left = np.inf, np.zeros((k, k), np.float32), np.inf
     # On the PSFs' own grid wings wrap around, which suits PSFs cut off at the border; on twice the grid they do not.
     for side in (k, n):
-        kernels = _trials(psf, target, side)
-        matched = irfft2(rfft2(kernels, (n, n)) * wide, (n, n))[:, inside, inside]
-        residual = np.abs(matched - target).sum((1, 2))
-        price = residual + _ROUGHNESS_PRICE * np.abs(kernels).sum((1, 2))
-        cheapest = int(np.argmin(price))
-        if price[cheapest] < least:
-            least, best, left = price[cheapest], kernels[cheapest].astype(np.float32), float(residual[cheapest])
+        # one at a time: arrays of all trials at once leave the cache, and take twice as long
+        for kernel in _trials(psf, target, side):
+            matched = irfft2(rfft2(kernel, (n, n)) * wide, (n, n))[inside, inside]
+            residual = float(np.abs(matched - target).sum())
+            price = residual + _ROUGHNESS_PRICE * np.abs(kernel).sum()
+            if price < least:
+                least, best, left = price, kernel.astype(np.float32), residual
         if left < _GOOD_ENOUGH:
             break
     return best, left
 
 
-def _trials(psf: np.ndarray, target: np.ndarray, n: int) -> np.ndarray:
-    """Kernels of every regularisation, (trial, k, k), solved on an n x n grid and cut to the size of the PSFs."""
+def _trials(psf: np.ndarray, target: np.ndarray, n: int) -> Iterator[np.ndarray]:
+    """Kernels of every regularisation, (k, k), solved on an n x n grid and cut to the size of the PSFs."""
     p, t = _centred(psf, n), _centred(target, n)
     fy, fx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None]
     laplacian = 4 * (np.sin(np.pi * fy) ** 2 + np.sin(np.pi * fx) ** 2)
-    power = np.abs(p) ** 2
-    damped = np.array([power + mu * penalty for mu, penalty in product(_TRIALS, (laplacian**2, 1.0))])
-    kernels = _cut(irfft2(np.conj(p) * t / damped, s=(n, n)), target.shape[0])
-    return kernels / kernels.sum((1, 2), keepdims=True)
+    numerator, power, k = np.conj(p) * t, np.abs(p) ** 2, len(target)
+    for mu, penalty in product(_TRIALS, (laplacian**2, 1.0)):
+        kernel = irfft2(numerator / (power + mu * penalty), s=(n, n))
+        # the middle of the kernel lies in the corner
+        kernel = np.roll(kernel, (k // 2, k // 2), (0, 1))[:k, :k]
+        yield kernel / kernel.sum()
 
 
 def _centred(image: np.ndarray, n: int) -> np.ndarray:
@@ -69,8 +72,3 @@ def _centred(image: np.ndarray, n: int) -> np.ndarray:
     out = np.zeros((n, n))
     out[: len(image), : len(image)] = image
     return rfft2(np.roll(out, (-half, -half), (0, 1)))
-
-
-def _cut(images: np.ndarray, k: int) -> np.ndarray:
-    """The k x k middle of images whose centre lies in the corner."""
-    return np.roll(images, (k // 2, k // 2), (-2, -1))[..., :k, :k]
