@@ -9,9 +9,11 @@ components overlap, and what they add does not add up.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,10 @@ from tandemlens.learn.matrix import feature_names
 from tandemlens.learn.prior import shift_prior
 from tandemlens.learn.resample import CALIBRATION, paired_difference
 from tandemlens.learn.trees import Trees
+
+if TYPE_CHECKING:
+    from tandemlens.heads.classic import Classic
+    from tandemlens.learn.fuse import Fusion
 
 log = logging.getLogger("tandemlens")
 #: what rankings are compared in
@@ -101,15 +107,15 @@ class Variant:
         That features and scores are from.
     """
 
-    heads: tuple
+    heads: tuple[str, ...]
     fuser: str
-    left_out: tuple = ()
+    left_out: tuple[str, ...] = ()
     constraints: bool = True
     learner: str = ""
     ensemble: bool = True
     road: str = ""
 
-    def without(self, head):
+    def without(self, head: str) -> "Variant":
         """The same without a head."""
         return replace(self, heads=tuple(name for name in self.heads if name != head))
 
@@ -126,7 +132,7 @@ class Bench:
         As for `ablation_table`.
     """
 
-    def __init__(self, roads, kinds, settings):
+    def __init__(self, roads: dict[str, Road], kinds: dict[str, str], settings: dict[str, Any]) -> None:
         self.roads, self.kinds, self.settings = roads, {**kinds, _CLASSIC: DECLARATION.kind}, settings
         main = roads[""]
         self.role, self.groups = main.table["role"].to_numpy(), main.table["group"].to_numpy()
@@ -136,7 +142,7 @@ class Bench:
         self.heads = tuple(name for name in self.kinds if name == _CLASSIC or spoken[name])
         self._classic, self._fused = cache(self._fit_classic), cache(self._fuse)
 
-    def pair(self, one, other):
+    def pair(self, one: Variant, other: Variant) -> tuple[np.ndarray, np.ndarray, str]:
         """Fused scores by two variants, (n,) ndarray each, and what was fitted, in words.
 
         Raises
@@ -149,13 +155,13 @@ class Bench:
         told = learners[0] if len(set(learners)) == 1 else " with and ".join(learners) + " without"
         return *scores, f"heads {', '.join(one.heads)}; classic by {told}"
 
-    def other_run(self, reference, road):
+    def other_run(self, reference: Variant, road: str) -> tuple[np.ndarray, np.ndarray, str]:
         """Fused scores with the heads that look at stamps as another run has trained them, and as this one has."""
         if not set(DEEP) & set(reference.heads):
             raise InputError(f"no head of the run looks at stamps and has scores (setting heads: {', '.join(DEEP)})")
         return self.pair(replace(reference, road=road), reference)
 
-    def calibration(self, reference, method):
+    def calibration(self, reference: Variant, method: str) -> tuple[np.ndarray, np.ndarray, str]:
         """Probabilities by the calibrator of the run, and by the evidence as it is, as `pair`."""
         kind = reference.fuser if FUSERS[reference.fuser].view == "evidence" else "stack"
         fused, rows = self._fused(replace(reference, fuser=kind)), self.role == "calibrate"
@@ -165,12 +171,12 @@ class Bench:
         note = f"{calibrator.method} against the evidence of fuser {kind} as it is; less is better"
         return calibrator.probability(fused), plain, note
 
-    def _head(self, variant):
+    def _head(self, variant: Variant) -> "Classic":
         head = self._classic(variant.left_out, variant.constraints, variant.road)
         trees = head.trees if variant.ensemble else Trees(head.trees.boosters[:1])
         return replace(head, learner=variant.learner or head.learner, trees=trees)
 
-    def _fit_classic(self, left_out, constraints, road):
+    def _fit_classic(self, left_out: tuple[str, ...], constraints: bool, road: str) -> "Classic":
         table = self._road(road).table
         names = feature_names(self.settings["bands"])
         names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in left_out)]
@@ -178,7 +184,7 @@ class Bench:
         cfg = {**self.settings["classic"], **facts, "constraints": constraints}
         return fit_classic(table, self.labels, self.groups, self.role, cfg, names=names)
 
-    def _road(self, name):
+    def _road(self, name: str) -> Road:
         if name in OTHERS and name not in self.roads:
             raise InputError(
                 f"there are no scores with it; give the results folder of such a run as ablation.{OTHERS[name]}"
@@ -187,7 +193,7 @@ class Bench:
             raise InputError(_MISSING[name])
         return self.roads[name]
 
-    def _fuse(self, variant):
+    def _fuse(self, variant: Variant) -> np.ndarray:
         silent = [name for name in variant.heads if name not in self.heads]
         if silent:
             why = "its fit says why" if silent[0] in self.kinds else "the run is without it (setting heads)"
@@ -206,7 +212,13 @@ class Bench:
         return fuser.fuse(scores)
 
 
-def ablation_table(roads, kinds, fusion, settings, expected):
+def ablation_table(
+    roads: dict[str, Road],
+    kinds: dict[str, str],
+    fusion: "Fusion | None",
+    settings: dict[str, Any],
+    expected: pd.Series,
+) -> pd.DataFrame:
     """What each component adds, in every figure of merit.
 
     Parameters
@@ -241,7 +253,7 @@ def ablation_table(roads, kinds, fusion, settings, expected):
     return pd.DataFrame(rows, columns=[c.name for c in ABLATION])
 
 
-def _components(bench, kind):
+def _components(bench: Bench, kind: str) -> dict[str, tuple[Callable[..., Any], tuple[str, str]]]:
     """How to score the systems with and without every component, and in what to compare."""
     reference = Variant(bench.heads, kind, constraints=bench.settings["classic"]["constraints"])
     refitted = replace(reference, heads=tuple(name for name in bench.heads if name in _REFITTED))
@@ -269,7 +281,7 @@ def _components(bench, kind):
     return {**made, "calibration": (calibrated, CALIBRATION)}
 
 
-def _measured(bench, make, metrics, refusal):
+def _measured(bench: Bench, make: Callable[..., Any], metrics: tuple[str, str], refusal: str) -> list[dict[str, Any]]:
     """Comparison of one component in every figure of merit."""
     try:
         if refusal:

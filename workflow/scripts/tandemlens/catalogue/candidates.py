@@ -2,7 +2,9 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,9 @@ from tandemlens.survey.outcome import target_outcome
 from tandemlens.survey.tandems import find_tandems
 from tandemlens.survey.targets import clean_targets
 
+if TYPE_CHECKING:
+    from tandemlens.base.columns.registry import Column
+
 log = logging.getLogger("tandemlens")
 _STAGES = ("match", "segment", "measure", "features")
 #: shards whose tables are in memory at a time
@@ -33,7 +38,14 @@ _SHARDS = 64
 _FROM_MEASURE = ("ebv", "ebv_source", "fwhm")
 
 
-def build_catalogue(given, digests, cfg, code, outputs, progress):
+def build_catalogue(
+    given: dict[str, Any],
+    digests: dict[str, str],
+    cfg: dict[str, Any],
+    code: dict[str, str],
+    outputs: dict[str, str],
+    progress: Callable[[int, int], None],
+) -> None:
     """Join the tables of all shards to one ranked row per target.
 
     Parameters
@@ -100,7 +112,14 @@ def build_catalogue(given, digests, cfg, code, outputs, progress):
     write_exports(frame[[c.name for c in wanted]], wanted, meta, outputs)
 
 
-def _gathered(targets, elsewhere, given, shown, bands, progress):
+def _gathered(
+    targets: pd.DataFrame,
+    elsewhere: pd.DataFrame,
+    given: dict[str, Any],
+    shown: "dict[str, list[Column]]",
+    bands: list[str],
+    progress: Callable[[int, int], None],
+) -> pd.DataFrame:
     """Rows of all targets with what is measured of them, read some shards at a time; in no order."""
     names = ("fetch", *_STAGES, *shown)
     paths = {Path(files[1]).parent.name: files for files in zip(*(given[name] for name in names), strict=True)}
@@ -121,7 +140,7 @@ def _gathered(targets, elsewhere, given, shown, bands, progress):
     return pd.DataFrame(parts, copy=False)
 
 
-def _measured_columns(shown, bands):
+def _measured_columns(shown: "dict[str, list[Column]]", bands: list[str]) -> "list[Column]":
     """Columns of what stages and heads say of a target, which may be missing."""
     of_heads = [c for own in shown.values() for c in own[1:]]
     of_features = [c for c in features.COLUMNS if c.name in FROM_FEATURES]
@@ -129,7 +148,9 @@ def _measured_columns(shown, bands):
     return [*of_heads, *of_features, *of_measure, *expand(PIXELS, bands)]
 
 
-def _some_rows(targets, tables, shown, bands):
+def _some_rows(
+    targets: pd.DataFrame, tables: dict[str, pd.DataFrame], shown: "dict[str, list[Column]]", bands: list[str]
+) -> pd.DataFrame:
     """Targets with the rows of all tables; those that are in no shard have none."""
     frame = targets.drop(columns=["ebv", "status", "reason"]).merge(_road(targets, tables), on="target_id", how="left")
     for head, own in shown.items():
@@ -139,13 +160,13 @@ def _some_rows(targets, tables, shown, bands):
     return frame.merge(_pixel_columns(tables, bands), on="target_id", how="left")
 
 
-def _files(given):
+def _files(given: dict[str, Any]) -> list[str]:
     """Every input but the models, which are folders."""
     listed = [[value] if isinstance(value, str) else value for name, value in given.items() if name != "models"]
     return [path for part in listed for path in part if path]
 
 
-def _pixel_columns(tables, bands):
+def _pixel_columns(tables: dict[str, pd.DataFrame], bands: list[str]) -> pd.DataFrame:
     """Coverage, PSF and digest of the cutouts."""
     fetched = tables["fetch"]
     if not len(fetched):
@@ -159,7 +180,7 @@ def _pixel_columns(tables, bands):
     return out.reset_index().merge(_take(digests, ["cutout_sha256"]), on="target_id", how="left")
 
 
-def _listed(frame, fusion, level):
+def _listed(frame: pd.DataFrame, fusion: Fusion | None, level: float) -> pd.DataFrame:
     """Chance of every target among what is no tandem, and whether it stands on the list of candidates."""
     frame = frame.assign(p_conformal=np.nan, fdr=np.nan, listed=False)
     some = frame["fused"].notna().to_numpy()
@@ -175,18 +196,18 @@ def _listed(frame, fusion, level):
     return frame
 
 
-def _concat(paths):
+def _concat(paths: list[str]) -> pd.DataFrame:
     frames = [frame for frame in map(read_table, paths) if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else read_table(paths[0]) if paths else pd.DataFrame()
 
 
-def _take(table, names):
+def _take(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     if not len(table):
         return pd.DataFrame({"target_id": pd.Series(dtype="str"), **{n: pd.Series(dtype="object") for n in names}})
     return table[["target_id", *names]]
 
 
-def _road(targets, tables):
+def _road(targets: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Status, reason, stage, release and bands of every target: the first stage that it did not leave with ok."""
     rows = {t: {"status": s, "reason": r, "stage": "targets"} for t, s, r in _three(targets) if s != OK}
     fetched, facts = _fetched(tables)
@@ -199,7 +220,9 @@ def _road(targets, tables):
     return pd.DataFrame([{"target_id": t, **row, **facts.get(t, empty)} for t, row in rows.items()])
 
 
-def _outcome(target_id, fetched, left):
+def _outcome(
+    target_id: str, fetched: dict[str, list[tuple[str, str]]], left: dict[str, dict[str, tuple[str, str]]]
+) -> dict[str, str]:
     if target_id not in fetched:
         return {"status": "fetch_failed", "reason": "the fetch stage has no row of this target", "stage": "fetch"}
     status, reason = target_outcome(fetched[target_id])
@@ -214,32 +237,35 @@ def _outcome(target_id, fetched, left):
     return {"status": SCORED, "reason": "", "stage": ""}
 
 
-def _fetched(tables):
+def _fetched(
+    tables: dict[str, pd.DataFrame],
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, dict[str, str]]]:
     """Status and reason of every band of the targets that were fetched; their release and the bands that are used."""
     if not len(tables["fetch"]):
         return {}, {}
-    outcomes, bands = {}, _used_bands(tables["match"])
+    outcomes: dict[str, list[tuple[str, str]]] = {}
+    bands = _used_bands(tables["match"])
     for target_id, status, reason in _three(tables["fetch"]):
         outcomes.setdefault(target_id, []).append((status, reason))
     release = tables["fetch"].groupby("target_id")["release"].first()
     return outcomes, {t: {"release": r, "bands": bands.get(t, "")} for t, r in release.items()}
 
 
-def _three(table):
+def _three(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     return table[["target_id", "status", "reason"]].itertuples(index=False, name=None)
 
 
-def _first_rows(table):
+def _first_rows(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return {t: (s, r) for t, s, r in _three(table.drop_duplicates("target_id"))} if len(table) else {}
 
 
-def _used_bands(match):
+def _used_bands(match: pd.DataFrame) -> dict[str, str]:
     if not len(match):
         return {}
     return match[match["used"]].groupby("target_id")["band"].agg(" ".join).to_dict()
 
 
-def _tandem_columns(targets, cfg, background_path):
+def _tandem_columns(targets: pd.DataFrame, cfg: dict[str, Any], background_path: str | None) -> pd.DataFrame:
     background = targets
     if background_path:
         raw = read_catalogue(background_path, cfg["columns"], cfg["format"], cfg["hdu"])
@@ -257,7 +283,7 @@ def _tandem_columns(targets, cfg, background_path):
     ).reset_index()
 
 
-def _order(frame, by):
+def _order(frame: pd.DataFrame, by: str) -> np.ndarray:
     """Places of the rows: with a score, the best first, then by how far they came, then in the order of the list."""
     # fused knows what it means that a target has no segments
     last = {SCORED: 0, NO_SEGMENTS: 0 if by == "fused" else 1}

@@ -3,6 +3,7 @@
 import ast
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from tandemlens.base.status import STATUS
 from tandemlens.base.tables import read_meta, read_table
 from tandemlens.learn.evaluate import on_test
 from tandemlens.learn.metrics import clopper_pearson, threshold_at_fpr
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _HEADS = Path(__file__).parents[1] / "heads"
 _RANKS = {"auroc": "AUROC", "average_precision": "average precision", "tpr_at_fpr_0.1": "TPR at FPR 0.1"}
@@ -35,7 +39,14 @@ _USE = {
 }
 
 
-def write_model_cards(heads, models, tables, template_path, out_paths, cfg):
+def write_model_cards(
+    heads: list[str],
+    models: list[str],
+    tables: dict[str, Any],
+    template_path: str,
+    out_paths: list[str],
+    cfg: dict[str, Any],
+) -> None:
     """One card a model.
 
     Parameters
@@ -66,7 +77,15 @@ def write_model_cards(heads, models, tables, template_path, out_paths, cfg):
         write_text(path, template.render(facts))
 
 
-def write_data_cards(samples, targets, fetched, systems, template_path, out_paths, cfg):
+def write_data_cards(
+    samples: list[str],
+    targets: list[str],
+    fetched: list[list[str]],
+    systems: list[list[str]],
+    template_path: str,
+    out_paths: list[str],
+    cfg: dict[str, Any],
+) -> None:
     """One card a sample.
 
     Parameters
@@ -113,7 +132,7 @@ class _Evaluated:
         As of `write_model_cards`.
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths: dict[str, Any]) -> None:
         self.metrics, self.completeness = read_table(paths["metrics"]), read_table(paths["completeness"])
         self.reason = read_meta(paths["metrics"])["reason"]
         self.test, self.scores = on_test(read_table(paths["held_out"]), read_table(paths["scores"]))
@@ -123,41 +142,41 @@ class _Evaluated:
         self.fusion = json.loads((Path(paths["fusion"]) / "fusion.json").read_text(encoding="utf-8"))
 
     @property
-    def prevalence(self):
+    def prevalence(self) -> tuple[float | None, str]:
         """Expected share of tandems in the survey and where it comes from; None where the fusion does not know."""
         return self.fusion.get("prevalence"), self.fusion.get("prevalence_by", "")
 
 
-def _template(path):
+def _template(path: str) -> "Template":
     # Markdown, which knows no HTML escapes
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     return environment.from_string(Path(path).read_text(encoding="utf-8"))
 
 
-def _what(name):
+def _what(name: str) -> str:
     """First paragraph of what the module says of itself."""
     if name == "fusion":
         return "The scores of the heads in one, calibrated and carried to the prevalence of the survey."
-    text = ast.get_docstring(ast.parse((_HEADS / f"{name}.py").read_text(encoding="utf-8")))
+    text = ast.get_docstring(ast.parse((_HEADS / f"{name}.py").read_text(encoding="utf-8"))) or ""
     return " ".join(text.split("\n\n")[0].split())
 
 
-def _reads(learns):
+def _reads(learns: dict[str, list[str]]) -> str:
     told = "; ".join(f"{', '.join(names)} of `{sample}`" for sample, names in learns.items() if names)
     return f"It reads {told}." if told else "It reads nothing but the settings."
 
 
-def _also_sees(name):
+def _also_sees(name: str) -> str:
     if name == "fusion":
         return ", and `fuse` and `calibrate` set weights and probabilities"
     return "; early stopping and guards see `stop`"
 
 
-def _concat(paths, columns=None):
+def _concat(paths: list[str], columns: list[str] | None = None) -> pd.DataFrame:
     return pd.concat([read_table(path, columns) for path in paths], ignore_index=True)
 
 
-def _roles(frame):
+def _roles(frame: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for role, mine in frame.groupby("role"):
         counts = mine["class"].value_counts()
@@ -166,14 +185,14 @@ def _roles(frame):
     return rows
 
 
-def _measured(given, name):
-    empty = dict.fromkeys(("roles", "ranks", "rates", "unmeasured", "failures", "missed"), ())
+def _measured(given: _Evaluated | None, name: str) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys(("roles", "ranks", "rates", "unmeasured", "failures", "missed"), ())
     empty |= {"n_pos": 0, "n_neg": 0, "prevalence": np.nan, "prevalence_by": ""}
     if given is None:
         return {**empty, "reason": "the run has no training sample"}
     head = "fused" if name == "fusion" else name
     mine = given.metrics[given.metrics["head"] == head]
-    out = {**empty, "roles": given.roles}
+    out: dict[str, Any] = {**empty, "roles": given.roles}
     # a head without any score may have one row, that it has none
     if mine["metric"].isin(["unscored"]).all():
         return {**out, "reason": given.reason or f"{head} has no score on any test system; the log of its fit says why"}
@@ -190,17 +209,17 @@ def _measured(given, name):
     return out | _at_prevalence(given, overall, out["n_neg"])
 
 
-def _cell(rows, metric):
+def _cell(rows: pd.DataFrame, metric: str) -> str:
     if metric not in rows.index or pd.isna(rows.at[metric, "value"]):
         return "–"
     return _interval(*rows.loc[metric, ["value", "low", "high"]])
 
 
-def _interval(value, low, high):
+def _interval(value: float, low: float, high: float) -> str:
     return f"{value:.3g}" + ("" if pd.isna(low) else f" [{low:.3g}, {high:.3g}]")
 
 
-def _at_prevalence(given, overall, n_neg):
+def _at_prevalence(given: _Evaluated, overall: pd.DataFrame, n_neg: int) -> dict[str, Any]:
     prevalence, source = given.prevalence
     if not prevalence:
         return {"reason": given.fusion["reason"] or "the fusion knows no prevalence"}
@@ -224,7 +243,7 @@ def _at_prevalence(given, overall, n_neg):
     return {"rates": rates, "unmeasured": unmeasured, "prevalence": prevalence, "prevalence_by": source}
 
 
-def _failures(given, head, contrast):
+def _failures(given: _Evaluated, head: str, contrast: pd.DataFrame) -> list[dict[str, Any]]:
     """Contrast classes by the share that is called a tandem, the worst first."""
     scores, labels = given.scores[head].to_numpy(), given.test["label"].to_numpy()
     above = scores > threshold_at_fpr(scores, labels, _FPR)
@@ -238,7 +257,7 @@ def _failures(given, head, contrast):
     return sorted(rows, key=lambda row: -row["false"] / row["n"])
 
 
-def _missed(completeness, head):
+def _missed(completeness: pd.DataFrame, head: str) -> list[dict[str, Any]]:
     """Bins in which the smallest share is found."""
     own = completeness[(completeness["head"] == head) & np.isclose(completeness["fpr"], _FPR)]
     own = own[(own["n"] >= _LEAST) & own["from"].notna()].sort_values(["completeness", "n"], ascending=[True, False])
@@ -253,7 +272,7 @@ def _missed(completeness, head):
     ]
 
 
-def _statuses(targets, bands):
+def _statuses(targets: pd.DataFrame, bands: pd.DataFrame) -> list[dict[str, Any]]:
     """Status of the targets: of the list, else the best of their bands."""
     ok = set(bands.loc[bands["status"] == "ok", "target_id"])
     first = bands.drop_duplicates("target_id").set_index("target_id")["status"]
@@ -262,7 +281,7 @@ def _statuses(targets, bands):
     return [{"status": s, "n": int(n), "meaning": STATUS[s]} for s, n in status.value_counts().items()]
 
 
-def _images(frame, bands):
+def _images(frame: pd.DataFrame, bands: list[str]) -> list[dict[str, Any]]:
     rows = []
     for band in bands:
         mine = frame[frame["band"] == band]
@@ -275,7 +294,7 @@ def _images(frame, bands):
     return rows
 
 
-def _classes(systems, bands):
+def _classes(systems: pd.DataFrame, bands: list[str]) -> list[dict[str, Any]]:
     widths = [f"fwhm_{band}" for band in bands if f"fwhm_{band}" in systems]
     systems = systems.assign(fwhm=systems[widths].max(axis=1) if widths else np.nan)
     rows = []
@@ -288,7 +307,7 @@ def _classes(systems, bands):
     return rows
 
 
-def _spread(values, digits):
+def _spread(values: pd.Series, digits: int) -> str:
     """Median and the range from the 16th to the 84th percentile, as text."""
     values = values[np.isfinite(values)]
     if not len(values):

@@ -1,6 +1,8 @@
 """The sky that was searched: what was really fetched and is usable, band by band, as coverage maps (MOC)."""
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,13 @@ from tandemlens.base.columns.coverage import COLUMNS
 from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import write_table
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from astropy.wcs import WCS
+
+    from tandemlens.base.stack import Cutout
+
 #: cells of 1.6 arcsec: the area of a cutout of 2 arcmin is right to about one per cent
 ORDER = 17
 #: with more systems cells grow, each time that there are four times as many; edges are coarser, the area as right
@@ -22,7 +31,13 @@ _SHARDS = 64
 ALL = "all"
 
 
-def write_coverage(stacks, bands, map_paths, table_path, progress):
+def write_coverage(
+    stacks: list[str],
+    bands: list[str],
+    map_paths: dict[str, str],
+    table_path: str,
+    progress: Callable[[int, int], None],
+) -> None:
     """Write the coverage of a sample.
 
     Parameters
@@ -39,7 +54,7 @@ def write_coverage(stacks, bands, map_paths, table_path, progress):
     order = order_for(sum(map(_systems, stacks)))
     maps = {name: MOC.new_empty(order) for name in (*bands, ALL)}
     for start in range(0, len(stacks), _SHARDS):
-        parts = {name: [] for name in maps}
+        parts: dict[str, list[MOC]] = {name: [] for name in maps}
         for index, path in enumerate(stacks[start : start + _SHARDS]):
             for name, cells in _shard_cells(path, bands, order).items():
                 parts[name].append(MOC.from_healpix_cells(cells, np.full(len(cells), order, np.uint8), order))
@@ -56,7 +71,7 @@ def write_coverage(stacks, bands, map_paths, table_path, progress):
     write_table(table_path, pd.DataFrame(rows), COLUMNS)
 
 
-def order_for(systems):
+def order_for(systems: int) -> int:
     """HEALPix order of the maps of so many systems.
 
     Parameters
@@ -71,7 +86,7 @@ def order_for(systems):
     return ORDER - math.ceil(max(math.log(max(systems, 1) / _MOST, 4), 0))
 
 
-def usable_cells(cutout, order=ORDER):
+def usable_cells(cutout: "Cutout", order: int = ORDER) -> dict[str, Any]:
     """HEALPix cells whose middle lies on a usable pixel.
 
     Parameters
@@ -93,12 +108,12 @@ def usable_cells(cutout, order=ORDER):
     return {**out, ALL: everywhere}
 
 
-def _systems(path):
+def _systems(path: "str | Path") -> int:
     with read_stack(path) as stack:
         return len(stack)
 
 
-def _shard_cells(path, bands, order):
+def _shard_cells(path: "str | Path", bands: list[str], order: int) -> dict[str, Any]:
     found = {name: [np.zeros(0, np.uint64)] for name in (*bands, ALL)}
     with read_stack(path) as stack:
         for k in range(len(stack)):
@@ -107,7 +122,7 @@ def _shard_cells(path, bands, order):
     return {name: np.unique(np.concatenate(parts)) for name, parts in found.items()}
 
 
-def _cells_on(wcs, good, order):
+def _cells_on(wcs: "WCS", good: np.ndarray, order: int) -> np.ndarray:
     ny, nx = good.shape
     ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
     radius = np.hypot(nx, ny) / 2 * np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))

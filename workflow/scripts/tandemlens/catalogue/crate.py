@@ -5,9 +5,11 @@ import mimetypes
 import re
 import shutil
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rocrate.model.contextentity import ContextEntity
 from rocrate.model.dataset import Dataset
@@ -19,6 +21,11 @@ from tandemlens.base.atomic import write_text
 from tandemlens.base.errors import InputError
 from tandemlens.base.lineage import trace_back
 from tandemlens.base.sidecar import code_version, digest_of_files
+
+if TYPE_CHECKING:
+    from rocrate.model.entity import Entity
+
+    from tandemlens.base.lineage import Lineage, Places
 
 #: a larger run tells shards as wholes: what every file of them is stands in its own sidecar
 _MOST_FILES = 20_000
@@ -35,7 +42,7 @@ _FORMATS |= {".vot": "application/x-votable+xml", ".md": "text/markdown", ".safe
 _CODE = ("Snakefile", "workflow", "envs", "LICENSE")
 
 
-def copy_code(root, out_path):
+def copy_code(root: str | Path, out_path: str | Path) -> None:
     """Copy the workflow beside the products that it made.
 
     Parameters
@@ -54,7 +61,14 @@ def copy_code(root, out_path):
             shutil.copyfile(source, copy)
 
 
-def write_crate(ends, places, code_path, out_path, cfg, most_files=_MOST_FILES):
+def write_crate(
+    ends: Sequence[str],
+    places: "Places",
+    code_path: str,
+    out_path: str,
+    cfg: dict[str, Any],
+    most_files: int = _MOST_FILES,
+) -> None:
     """Roll the sidecars of a run up into one RO-Crate.
 
     Parameters
@@ -94,15 +108,15 @@ class _Crate:
     by_shard : bool
     """
 
-    def __init__(self, lineage, places, cfg, by_shard):
+    def __init__(self, lineage: "Lineage", places: "Places", cfg: dict[str, Any], by_shard: bool) -> None:
         self._lineage, self._places, self._cfg, self._by_shard = lineage, places, cfg, by_shard
         self._shard = re.compile(rf"{re.escape(places.results)}/{re.escape(cfg['survey'])}/(\w+)/(hp\d+_\d+)/")
         self._crate = ROCrate(version="1.1")
         self._crate.metadata.extra_contexts.append(_TERMS)
         #: path -> entity that stands for it in the actions
-        self._entities = {}
+        self._entities: dict[str, Entity] = {}
 
-    def describe(self, ends, code_path):
+    def describe(self, ends: Sequence[str], code_path: str) -> dict[str, Any]:
         """The crate as JSON-LD, dict."""
         agents = [self._add(f"#creator-{k}", "Person", name=name) for k, name in enumerate(self._cfg["creators"])]
         self._shards()
@@ -110,7 +124,7 @@ class _Crate:
             if path not in self._entities:
                 self._entities[path] = self._product(path, facts) if facts else self._given(path)
         workflow = self._workflow(code_path)
-        actions = [self._action(*job, agents) for job in self._jobs()]
+        actions = [self._action(rule, name, made, agents) for rule, name, made in self._jobs()]
         tools = {a["instrument"].id: a["instrument"] for a in actions}
         workflow["hasPart"] = list(tools.values())
         run = self._run(workflow, ends, agents, actions)
@@ -121,14 +135,14 @@ class _Crate:
         made = self._crate.metadata.generate()
         return {**made, "@graph": [_compact(entity) for entity in made["@graph"]]}
 
-    def _add(self, key, kind, **properties):
+    def _add(self, key: str, kind: str, **properties: Any) -> "Entity":
         return self._crate.add(ContextEntity(self._crate, key, properties={"@type": kind, **properties}))
 
-    def _shards(self):
+    def _shards(self) -> None:
         """Data sets that stand for the shards of a large run, and for all shards of a sample."""
         if not self._by_shard:
             return
-        files = {}
+        files: dict[str, dict[str, dict[str, str]]] = {}
         for path, facts in self._lineage.facts.items():
             found = self._shard.match(path)
             if found and facts:
@@ -139,12 +153,12 @@ class _Crate:
             whole = self._data_set(place, f"shards of the sample {sample}", hasPart=parts)
             self._entities |= {path: whole for paths in shards.values() for path in paths}
 
-    def _one_shard(self, place, shard, paths):
+    def _one_shard(self, place: str, shard: str, paths: dict[str, str]) -> "Entity":
         within = {path.split(f"/{shard}/", 1)[1]: digest for path, digest in paths.items()}
         told = f"{len(paths)} products; each has a sidecar *.prov.json with its digest"
         return self._data_set(f"{place}{shard}/", f"shard {shard}", description=told, sha256=digest_of_files(within))
 
-    def _product(self, path, facts):
+    def _product(self, path: str, facts: dict[str, Any]) -> "Entity":
         name = str(Path(path).relative_to(self._places.results))
         told = f"made by rule {facts['rule']}"
         if "files" not in facts:
@@ -152,7 +166,7 @@ class _Crate:
         parts = [self._file(f"{name}/{n}", f"{path}/{n}", digest) for n, digest in facts["files"].items()]
         return self._data_set(f"{name}/", name, description=told, sha256=facts["sha256"], hasPart=parts)
 
-    def _file(self, key, path, digest, **properties):
+    def _file(self, key: str, path: str, digest: str, **properties: Any) -> "Entity":
         suffix = Path(key).suffix
         known = _FORMATS.get(suffix) or mimetypes.guess_type(key)[0] or "application/octet-stream"
         properties = {"name": key, "sha256": digest, "encodingFormat": known, **properties}
@@ -160,10 +174,10 @@ class _Crate:
             properties["contentSize"] = str(Path(path).stat().st_size)
         return self._crate.add(File(self._crate, dest_path=key, properties=properties))
 
-    def _data_set(self, key, name, **properties):
+    def _data_set(self, key: str, name: str, **properties: Any) -> "Entity":
         return self._crate.add(Dataset(self._crate, dest_path=key, properties={"name": name, **properties}))
 
-    def _given(self, path):
+    def _given(self, path: str) -> "Entity":
         """A file that lies outside the crate, named by its digest (RFC 6920)."""
         digest = self._lineage.digests[path]
         told = {"name": Path(path).name if Path(path).is_absolute() else path, "sha256": digest}
@@ -175,7 +189,7 @@ class _Crate:
         key = f"ni:///sha-256;{text}"
         return self._crate.dereference(key) or self._add(key, "CreativeWork", **told)
 
-    def _workflow(self, code_path):
+    def _workflow(self, code_path: str) -> "Entity":
         language = self._add(
             _SNAKEMAKE,
             "ComputerLanguage",
@@ -195,9 +209,9 @@ class _Crate:
         path = f"{code_path}/Snakefile"
         return self._file(name, path, sha256_of(path), **workflow)
 
-    def _jobs(self):
+    def _jobs(self) -> Iterator[tuple[str, str, dict[str, dict[str, Any]]]]:
         """Rule, name, and sidecars of the products of every job; of all jobs of a rule and sample in a large run."""
-        jobs = {}
+        jobs: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
         for path, facts in self._lineage.facts.items():
             if facts:
                 found = self._by_shard and self._shard.match(path)
@@ -208,7 +222,7 @@ class _Crate:
             wildcards = next(iter(made.values()))["wildcards"]
             yield rule, " ".join([rule, *(rest if len(made) > 1 and self._by_shard else wildcards.values())]), made
 
-    def _action(self, rule, name, made, agents):
+    def _action(self, rule: str, name: str, made: dict[str, dict[str, Any]], agents: "list[Entity]") -> "Entity":
         facts = list(made.values())
         tool = self._tool(rule, facts)
         result = self._named(made)
@@ -217,7 +231,16 @@ class _Crate:
         number = sha256("\n".join(sorted(made)).encode()).hexdigest()[:16]
         return self._act(f"#{rule}-{number}", name, facts, agents, tool, given, list(result.values()))
 
-    def _act(self, key, name, facts, agents, instrument, given, result):
+    def _act(
+        self,
+        key: str,
+        name: str,
+        facts: list[dict[str, Any]],
+        agents: "list[Entity]",
+        instrument: "Entity",
+        given: "list[Entity]",
+        result: "list[Entity]",
+    ) -> "Entity":
         start = min(f["started"] for f in facts)
         end = max(datetime.fromisoformat(f["started"]) + timedelta(seconds=f["seconds"]) for f in facts)
         machines = sorted({f"{f['device']} of {f['host_class']}" for f in facts})
@@ -236,7 +259,7 @@ class _Crate:
             **more,
         )
 
-    def _tool(self, rule, facts):
+    def _tool(self, rule: str, facts: list[dict[str, Any]]) -> "Entity":
         version = ", ".join(sorted({code_version(f["code"]) for f in facts}))
         key = f"#tool-{rule}-{version.replace(', ', '-')}"
         known = self._crate.dereference(key)
@@ -252,12 +275,12 @@ class _Crate:
             softwareRequirements=[self._software(text) for text in sorted(software)],
         )
 
-    def _software(self, text):
+    def _software(self, text: str) -> "Entity":
         key = f"#software-{sha256(text.encode()).hexdigest()[:16]}"
         named = ", ".join(f"{name} {version}" for name, version in json.loads(text).items())
         return self._crate.dereference(key) or self._add(key, "SoftwareApplication", name=named, softwareVersion=text)
 
-    def _settings(self, facts):
+    def _settings(self, facts: list[dict[str, Any]]) -> "list[Entity]":
         out = {}
         for text in {json.dumps(f["settings"], sort_keys=True) for f in facts if f["settings"]}:
             key = f"#settings-{sha256(text.encode()).hexdigest()[:16]}"
@@ -266,17 +289,19 @@ class _Crate:
             out[key] = known or self._add(key, "PropertyValue", name=f"settings of rule {rule}", value=text)
         return list(out.values())
 
-    def _named(self, paths):
+    def _named(self, paths: Iterable[str]) -> "dict[str, Entity]":
         entities = (self._entities[path] for path in sorted(paths) if path in self._entities)
         return {entity.id: entity for entity in entities}
 
-    def _run(self, workflow, ends, agents, actions):
+    def _run(
+        self, workflow: "Entity", ends: Sequence[str], agents: "list[Entity]", actions: "list[Entity]"
+    ) -> "Entity":
         facts = [f for f in self._lineage.facts.values() if f]
         given = self._named({path for path, f in self._lineage.facts.items() if not f})
         result = self._named(ends)
         return self._act("#run", "the whole run", facts, agents, workflow, list(given.values()), list(result.values()))
 
-    def _describe_root(self, root, run, agents):
+    def _describe_root(self, root: "Entity", run: "Entity", agents: "list[Entity]") -> None:
         root["name"] = self._cfg["title"] or f"tandemlens: a search for cluster-cluster lenses in {self._cfg['survey']}"
         root["description"] = (
             "Ranked catalogue of candidate cluster-cluster gravitational lenses with everything it was made from. "
@@ -296,6 +321,6 @@ class _Crate:
         about["conformsTo"] = [{"@id": about.profile}, {"@id": _WORKFLOW_CRATE}]
 
 
-def _compact(entity):
+def _compact(entity: dict[str, Any]) -> dict[str, Any]:
     """A list of one thing is that thing, as RO-Crate recommends."""
     return {key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in entity.items()}

@@ -1,5 +1,7 @@
 """What is known of the targets: the nearest lens of the cleaned lenscat, and entries of other cluster catalogues."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from astropy import units as u
@@ -10,8 +12,17 @@ from tandemlens.survey.catalogues import read_catalogue
 from tandemlens.survey.lenscat import TYPES, read_lenscat
 from tandemlens.survey.targets import clean_targets
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def crossmatch(targets, cfg, lenscat, catalogues, answers):
+
+def crossmatch(
+    targets: pd.DataFrame,
+    cfg: dict[str, Any],
+    lenscat: str,
+    catalogues: dict[str, str],
+    answers: dict[str, pd.DataFrame],
+) -> pd.DataFrame:
     """Columns of what the targets were crossmatched with.
 
     Parameters
@@ -50,7 +61,7 @@ def crossmatch(targets, cfg, lenscat, catalogues, answers):
     return out
 
 
-def nearest_lens(targets, systems, radii):
+def nearest_lens(targets: pd.DataFrame, systems: pd.DataFrame, radii: dict[str, float]) -> pd.DataFrame:
     """The nearest lens of each target that lies within the radius of its type.
 
     Parameters
@@ -74,7 +85,7 @@ def nearest_lens(targets, systems, radii):
     return found.drop_duplicates("target_id")[["target_id", *columns]].rename(columns=columns)
 
 
-def nearest(targets, table, radius_arcsec):
+def nearest(targets: pd.DataFrame, table: pd.DataFrame, radius_arcsec: float) -> pd.DataFrame:
     """The nearest row of a table for each target.
 
     Parameters
@@ -103,6 +114,6 @@ def nearest(targets, table, radius_arcsec):
     return found.sort_values(order).drop_duplicates("target_id").drop(columns="_row").reset_index(drop=True)
 
 
-def _clusters(path, cfg):
+def _clusters(path: "str | Path", cfg: dict[str, Any]) -> pd.DataFrame:
     raw = read_catalogue(path, cfg["columns"], cfg["format"], cfg["hdu"])
     return clean_targets(raw, group_radius_arcmin=0, nside=1)[["name", "ra", "dec", "z"]]

@@ -1,8 +1,10 @@
 """The page of the evaluation: how well the heads find simulated tandems that no fit has looked at."""
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -40,7 +42,7 @@ _ABLATION += ("expected", "note")
 _NONE_ALLOWED = "†"
 
 
-def write_evaluation_page(paths, template_path, out_path, cfg):
+def write_evaluation_page(paths: dict[str, Any], template_path: str, out_path: str, cfg: dict[str, Any]) -> None:
     """Write the page.
 
     Parameters
@@ -85,7 +87,7 @@ def write_evaluation_page(paths, template_path, out_path, cfg):
     write_text(out_path, page)
 
 
-def _trainings(folders):
+def _trainings(folders: list[Any]) -> Iterator[Any]:
     """Name, why it ended, what was kept and picture of everything that was trained over epochs."""
     for folder in map(Path, folders):
         path = folder / f"{folder.name}.json"
@@ -103,7 +105,7 @@ def _trainings(folders):
             }
 
 
-def _roles(held_out):
+def _roles(held_out: pd.DataFrame) -> list[tuple[str, int, int, int]]:
     """Tandems, other systems and groups of every role."""
     return [
         (role, int(mine["label"].sum()), int((~mine["label"]).sum()), mine["group"].nunique())
@@ -111,7 +113,7 @@ def _roles(held_out):
     ]
 
 
-def _ranking(test, scores, tables):
+def _ranking(test: pd.DataFrame, scores: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Pictures and tables of how the heads rank."""
     metrics, heads = tables["metrics"], scored(scores)
     lead = lead_head(heads)
@@ -140,7 +142,7 @@ def _ranking(test, scores, tables):
     }
 
 
-def heads_table(metrics):
+def heads_table(metrics: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Figures of merit of every head on all test systems.
 
     Parameters
@@ -158,7 +160,7 @@ def heads_table(metrics):
     return list(_COLUMNS.values()), heads_by_metric(metrics[metrics["part"] == "overall"], _COLUMNS)
 
 
-def _ablation(path):
+def _ablation(path: str | Path) -> tuple[Any, list[Any]]:
     """What each component adds, as shown, and why it is not known of the others."""
     table = read_table(path)
     known = table["difference"].notna()
@@ -166,7 +168,9 @@ def _ablation(path):
     return table.loc[known, list(_ABLATION)].to_dict("records"), list(reasons.itertuples(index=False))
 
 
-def _against(contrast, experts):
+def _against(
+    contrast: pd.DataFrame, experts: pd.DataFrame
+) -> Iterator[tuple[str, int, list[tuple[str, Any]], list[tuple[str, Any]]]]:
     """Class, number of its systems, and the heads against it: on all tandems, and on those that experts recover."""
     for name in (name for name in CLASSES if name in set(contrast["name"])):
         mine = contrast[contrast["name"] == name]
@@ -174,11 +178,11 @@ def _against(contrast, experts):
         yield name, int(mine["n_neg"].iloc[0]), heads_by_metric(mine, _RECALL), heads_by_metric(seen, _RECALL)
 
 
-def _heading(metric):
+def _heading(metric: str) -> str:
     return metric.replace("tpr_at_fpr_", "TPR at FPR ").replace("tpr", "TPR").replace("auroc", "AUROC")
 
 
-def heads_by_metric(metrics, columns):
+def heads_by_metric(metrics: pd.DataFrame, columns: Iterable[str]) -> list[tuple[str, list[str]]]:
     """Heads with a cell a metric.
 
     Parameters
@@ -200,7 +204,7 @@ def heads_by_metric(metrics, columns):
     return rows
 
 
-def _cell(metric, row):
+def _cell(metric: str, row: dict[str, Any] | None) -> str:
     if row is None or pd.isna(row["value"]):
         return "–"
     if metric == "unscored":
@@ -212,7 +216,7 @@ def _cell(metric, row):
     return f"{value}{_NONE_ALLOWED if rate * row['n_neg'] < 1 else ''}{interval}"
 
 
-def _probabilities(tables):
+def _probabilities(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Picture, table and figures of merit of the fused probability."""
     metrics = tables["metrics"]
     mine = metrics[(metrics["head"] == "fused") & (metrics["part"] == "overall")].set_index("metric")
@@ -226,5 +230,5 @@ def _probabilities(tables):
 _CALIBRATION = {"ece": "expected calibration error in ten bins", "brier": "Brier score"}
 
 
-def _rows(path, names):
+def _rows(path: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return read_table(path, columns=list(names)).to_dict("records")

@@ -1,11 +1,17 @@
 """Pictures of the evaluation: ROC curves, completeness in bins, contrast classes, reliability."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from tandemlens.base.samples import CLASSES
 from tandemlens.learn.evaluate import EXPERT_RADIUS, EXPERT_SNR, FPRS
 from tandemlens.learn.metrics import roc
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: colours that colour-blind eyes tell apart (Okabe & Ito 2008), without the yellow that is lost on white
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -22,7 +28,7 @@ _QUANTITIES = {
 _DPI = 130
 
 
-def head_styles(heads):
+def head_styles(heads: Sequence[str]) -> dict[str, dict[str, Any]]:
     """How each head is drawn; the fused score is black and bold.
 
     Parameters
@@ -42,7 +48,7 @@ def head_styles(heads):
     return {"fused": {"color": "#000000", "ls": "-", "lw": 2.2}, **styles} if "fused" in heads else styles
 
 
-def figure_completeness(completeness, quantity):
+def figure_completeness(completeness: "pd.DataFrame", quantity: str) -> Figure:
     """Share of tandems found by one head in bins, at two false-positive rates, and what an ideal observer sees.
 
     Parameters
@@ -70,9 +76,14 @@ def figure_completeness(completeness, quantity):
         return figure
     place = np.arange(len(bins))
     for shift, (fpr, at) in zip((-0.09, 0.09), by_rate.items(), strict=True):
-        style = {"fmt": "o", "ms": 5, "lw": 1.3, "capsize": 2, "color": _FPR_COLOURS[fpr]}
+        style: dict[str, Any] = {"fmt": "o", "ms": 5, "lw": 1.3, "capsize": 2, "color": _FPR_COLOURS[fpr]}
         axes.errorbar(place + shift, at["completeness"], _error(at, "completeness"), label=f"at FPR {fpr:g}", **style)
-    ideal = {"ms": 22, "mew": 1.5, "color": _IDEAL, "label": f"ideal observer of the arc at FPR {FPRS[-1]:g}"}
+    ideal: dict[str, Any] = {
+        "ms": 22,
+        "mew": 1.5,
+        "color": _IDEAL,
+        "label": f"ideal observer of the arc at FPR {FPRS[-1]:g}",
+    }
     axes.plot(place, by_rate[FPRS[-1]]["ideal"], "_", **ideal)
     if expert in set(bins["from"]):
         axes.axvline(np.flatnonzero(bins["from"] == expert)[0] - 0.5, color="k", lw=0.9, ls=":")
@@ -87,7 +98,7 @@ def figure_completeness(completeness, quantity):
     return figure
 
 
-def _filled_bins(completeness, quantity, fpr):
+def _filled_bins(completeness: "pd.DataFrame", quantity: str, fpr: float) -> "pd.DataFrame":
     """Bins of a quantity from the first to the last that holds tandems."""
     table = completeness[(completeness["quantity"] == quantity) & (completeness["fpr"] == fpr)]
     table = table.dropna(subset=["from"]).reset_index(drop=True)
@@ -95,12 +106,12 @@ def _filled_bins(completeness, quantity, fpr):
     return table.iloc[filled[0] : filled[-1] + 1] if len(filled) else table.iloc[:0]
 
 
-def _error(table, column):
+def _error(table: "pd.DataFrame", column: str) -> np.ndarray:
     """Lengths of the bars on either side of a value, (2, n)."""
     return np.abs(table[["low", "high"]].to_numpy().T - table[column].to_numpy())
 
 
-def bin_name(low, high):
+def bin_name(low: float, high: float) -> str:
     """Edges of a bin as text; an edge of 0 or infinity is open.
 
     Parameters
@@ -116,7 +127,9 @@ def bin_name(low, high):
     return f"{low:g}–{high:g}" if np.isfinite(low) and low > 0 else f"< {high:g}"
 
 
-def figure_roc(test, scores, metrics, lead, wide=False):
+def figure_roc(
+    test: "pd.DataFrame", scores: "pd.DataFrame", metrics: "pd.DataFrame", lead: str, wide: bool = False
+) -> Figure:
     """ROC curves over a logarithmic false-positive rate, with intervals of one head at two rates.
 
     Parameters
@@ -162,7 +175,7 @@ def figure_roc(test, scores, metrics, lead, wide=False):
     return figure
 
 
-def figure_contrast(metrics):
+def figure_contrast(metrics: "pd.DataFrame") -> Figure:
     """TPR of every head at a false-positive rate of 0.1 among each class of other systems alone, with intervals.
 
     Parameters
@@ -198,7 +211,7 @@ def figure_contrast(metrics):
     return figure
 
 
-def figure_reliability(reliability):
+def figure_reliability(reliability: "pd.DataFrame") -> Figure:
     """Share of tandems against the mean fused probability, and how many systems have it.
 
     Parameters
@@ -259,7 +272,7 @@ _PROBES = {
 }
 
 
-def unit_of(curve):
+def unit_of(curve: "pd.DataFrame") -> str:
     """What a training is counted in.
 
     Parameters
@@ -274,7 +287,7 @@ def unit_of(curve):
     return "episode" if "episode" in curve else "epoch"
 
 
-def figure_curve(curve, best=None):
+def figure_curve(curve: "pd.DataFrame", best: int | None = None) -> Figure:
     """Loss over the epochs or episodes of a training, and what probes of the features found.
 
     Parameters

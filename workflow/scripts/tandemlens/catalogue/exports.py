@@ -7,6 +7,8 @@ control characters, which XML forbids or changes; only those are escaped.
 
 import io
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -17,6 +19,13 @@ from tandemlens.base.status import SCORED
 from tandemlens.base.tables import write_table
 from tandemlens.catalogue.fits_table import write_fits
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from tandemlens.base.columns.registry import Column
+
 #: what XML forbids, and the carriage return, which its readers turn into a line feed
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 #: rows of a VOTable that are in memory as text at a time
@@ -25,7 +34,9 @@ _ROWS = 10_000
 _CIRCLE = 30
 
 
-def write_exports(frame, columns, meta, outputs):
+def write_exports(
+    frame: "pd.DataFrame", columns: "Sequence[Column]", meta: dict[str, str], outputs: dict[str, str]
+) -> None:
     """Write one table in every format.
 
     Parameters
@@ -49,12 +60,14 @@ def write_exports(frame, columns, meta, outputs):
         writers[name](path, frame, columns, meta)
 
 
-def _write_csv(path, frame, columns, meta):
+def _write_csv(path: "str | Path", frame: "pd.DataFrame", columns: "Sequence[Column]", meta: dict[str, str]) -> None:
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, columns=[c.name for c in columns])
 
 
-def _write_votable(path, frame, columns, meta):
+def _write_votable(
+    path: "str | Path", frame: "pd.DataFrame", columns: "Sequence[Column]", meta: dict[str, str]
+) -> None:
     votable, resource = VOTableFile(version="1.4"), Resource()
     votable.resources.append(resource)
     resource.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
@@ -76,7 +89,7 @@ def _write_votable(path, frame, columns, meta):
         handle.write(after.lstrip("\n"))
 
 
-def _field(votable, column):
+def _field(votable: VOTableFile, column: "Column") -> Field:
     kinds = {"float64": "double", "float32": "float", "int64": "long", "int32": "int", "bool": "boolean"}
     size = {"datatype": "unicodeChar", "arraysize": "*"} if column.dtype == "str" else {"datatype": kinds[column.dtype]}
     ref = "icrs" if column.ucd.startswith("pos.eq.") else None
@@ -87,7 +100,7 @@ def _field(votable, column):
     return field
 
 
-def _xml_cells(values, dtype):
+def _xml_cells(values: "pd.Series", dtype: str) -> list[str]:
     if dtype == "str":
         return [escape(_NOT_IN_XML.sub(_escaped, value)) for value in _text(values)]
     numbers = values.to_numpy(dtype=dtype)
@@ -99,7 +112,9 @@ def _xml_cells(values, dtype):
     return cells
 
 
-def _write_regions(path, frame, columns, meta):
+def _write_regions(
+    path: "str | Path", frame: "pd.DataFrame", columns: "Sequence[Column]", meta: dict[str, str]
+) -> None:
     """Circles around all rows with a place; those on the list of candidates bold, those without a score dashed."""
     columns = ["rank", "target_id", "ra", "dec", "status"]
     placed = frame.loc[frame["ra"].notna() & frame["dec"].notna(), [*columns, *{"listed"} & set(frame)]]
@@ -112,10 +127,10 @@ def _write_regions(path, frame, columns, meta):
             handle.write(f'circle({ra!r},{dec!r},{_CIRCLE}") # text={{{rank} {target_id}}}{style} tag={{{status}}}\n')
 
 
-def _text(values):
+def _text(values: "pd.Series") -> Any:
     """Cells of a text column; an empty one where there is none."""
     return values.astype(object).where(values.notna(), "").tolist()
 
 
-def _escaped(match):
+def _escaped(match: Any) -> Any:
     return match.group().encode("unicode_escape").decode()

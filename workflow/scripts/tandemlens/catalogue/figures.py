@@ -2,6 +2,7 @@
 
 import base64
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.visualization import make_lupton_rgb
@@ -9,6 +10,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tandemlens.base.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tandemlens.base.stack import Cutout
 
 #: colours of the classes, distinguishable to colour-blind eyes (Okabe & Ito 2008)
 KIND_COLOURS = {
@@ -27,7 +33,7 @@ _SIDE = 2.9
 _DPI = 110
 
 
-def composite(flux, noise):
+def composite(flux: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Three planes as red, green and blue (Lupton et al. 2004, PASP 116, 133), on one scale in units of the noise.
 
     Colours stay what they are however bright a galaxy is, so that two arcs of one colour look alike.
@@ -48,7 +54,7 @@ def composite(flux, noise):
     return make_lupton_rgb(*planes, minimum=_BLACK, stretch=_STRETCH, Q=_SOFTENING)
 
 
-def rgb_bands(used):
+def rgb_bands(used: np.ndarray) -> np.ndarray:
     """Three of the usable bands for red, green and blue: the reddest, the middle and the bluest of up to four.
 
     Parameters
@@ -65,7 +71,7 @@ def rgb_bands(used):
     return np.array([index[-1], index[len(index) // 2], index[0]])
 
 
-def picture_composite(cutout, stamp, mark=None):
+def picture_composite(cutout: "Cutout", stamp: tuple[slice, slice], mark: str | None = None) -> str:
     """Colour picture of a matched system.
 
     Parameters
@@ -86,7 +92,7 @@ def picture_composite(cutout, stamp, mark=None):
     return png(figure)
 
 
-def draw_composite(axes, cutout, stamp, mark=None):
+def draw_composite(axes: "Axes", cutout: "Cutout", stamp: tuple[slice, slice], mark: str | None = None) -> None:
     """Colour picture of a matched system on given axes.
 
     Parameters
@@ -100,7 +106,7 @@ def draw_composite(axes, cutout, stamp, mark=None):
     axes.text(0.03, 0.03, f"{mark or ''}{names}", color="white", transform=axes.transAxes, fontsize=7)
 
 
-def colour_picture(cutout):
+def colour_picture(cutout: "Cutout") -> tuple[np.ndarray, str]:
     """Composite of a matched system.
 
     Parameters
@@ -122,7 +128,7 @@ def colour_picture(cutout):
     return rgb, " ".join(cutout.bands[k] for k in planes)
 
 
-def new_axes():
+def new_axes() -> "tuple[Figure, Axes]":
     """A square figure without frame.
 
     Returns
@@ -135,7 +141,7 @@ def new_axes():
     return figure, axes
 
 
-def png(figure):
+def png(figure: Figure) -> str:
     """A figure as PNG in base64 text.
 
     Parameters
@@ -151,7 +157,7 @@ def png(figure):
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def save_figure(figure, stem):
+def save_figure(figure: Figure, stem: str) -> None:
     """Write a figure as ``<stem>.png`` and ``<stem>.svg``; equal figures give equal files.
 
     Parameters

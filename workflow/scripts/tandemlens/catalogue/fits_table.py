@@ -1,6 +1,8 @@
 """A FITS table written a part at a time, whatever its length (FITS standard 4.0: 4.4.2.7, 7.3, appendix J)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,14 @@ import pyarrow.compute as pc
 from astropy.io import fits
 
 from tandemlens.base.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import h5py
+    import pandas as pd
+
+    from tandemlens.base.columns.registry import Column
 
 #: text columns that would be larger than this as fixed fields are stored at their true lengths, byte
 _WIDE = 1 << 28
@@ -23,7 +33,7 @@ _AS_IT_IS = r"^([ -\[\]-~]*[!-\[\]-~])?$"
 _NOT_IN_CHECKSUM = (*range(0x3A, 0x41), *range(0x5B, 0x61))
 
 
-def write_fits(path, frame, columns, meta):
+def write_fits(path: "str | Path", frame: "pd.DataFrame", columns: "Sequence[Column]", meta: dict[str, str]) -> None:
     """Write a table with units, UCDs (TUCD), descriptions (TCOMM) and checksums.
 
     Parameters
@@ -103,7 +113,7 @@ class _Field:
     longest: int = 0
 
 
-def _field(values, column):
+def _field(values: "pd.Series", column: "Column") -> "_Field":
     if column.dtype == "bool":
         return _Field(column.name, "L", "S1")
     if column.dtype != "str":
@@ -118,7 +128,7 @@ def _field(values, column):
     return _Field(column.name, f"{longest}A", f"S{longest}", True, plain)
 
 
-def _header(fields, columns, meta, letter):
+def _header(fields: "list[_Field]", columns: "Sequence[Column]", meta: dict[str, str], letter: str) -> fits.Header:
     made = [
         fits.Column(f.name, f"{letter}A()" if f.wide else f.form, c.unit or None)
         for f, c in zip(fields, columns, strict=True)
@@ -139,7 +149,7 @@ def _header(fields, columns, meta, letter):
     return header
 
 
-def _cells(values, field):
+def _cells(values: "pd.Series", field: "_Field") -> Any:
     if field.kind == "S1" and not field.text:
         return np.where(values.to_numpy(dtype=bool), b"T", b"F")
     if not field.text:
@@ -148,14 +158,14 @@ def _cells(values, field):
     return cells if field.plain else list(map(_ascii, cells))
 
 
-def _ascii(text):
+def _ascii(text: str) -> str:
     """Printable ASCII, from which ``.encode().decode("unicode_escape")`` makes the text again."""
     escaped = str(text).encode("unicode_escape").decode()
     # blanks at the end of a cell mean nothing in FITS
     return f"{escaped[:-1]}\\x20" if escaped.endswith(" ") else escaped
 
 
-def _sum(handle):
+def _sum(handle: "h5py.File") -> Any:
     """Sum of the rest of a file in ones' complement."""
     total = 0
     while block := handle.read(_SUMMED):
@@ -163,14 +173,14 @@ def _sum(handle):
     return total
 
 
-def _add(total, block):
+def _add(total: Any, block: Any) -> Any:
     total += int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
 
 
-def _checksum(total):
+def _checksum(total: Any) -> str:
     """The text that makes the sum of the whole zero."""
     text = bytearray(16)
     for place, byte in enumerate((total ^ 0xFFFFFFFF).to_bytes(4, "big")):

@@ -1,6 +1,7 @@
 """The page of the generator: synthetic stamps beside the held-out ones that they were made for, and their tests."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ _COLUMNS, _ROWS = 12, 4
 _SIDE, _DPI = 0.95, 110
 
 
-def write_generator_page(paths, template_path, out_path, cfg):
+def write_generator_page(paths: dict[str, Any], template_path: str, out_path: str, cfg: dict[str, Any]) -> None:
     """Write the page.
 
     Parameters
@@ -45,7 +46,7 @@ def write_generator_page(paths, template_path, out_path, cfg):
     write_text(out_path, page)
 
 
-def passed(row):
+def passed(row: dict[str, Any]) -> str:
     """Whether a test passed, in words; empty where nothing is asked for.
 
     Parameters
@@ -65,7 +66,7 @@ def passed(row):
     return "yes" if low <= row["value"] <= high else "no"
 
 
-def contact_sheet(path):
+def contact_sheet(path: str) -> str:
     """Held-out stamps, and below each what either pool makes of it.
 
     Parameters
@@ -105,7 +106,7 @@ def contact_sheet(path):
     return png(figure)
 
 
-def _counts(made):
+def _counts(made: pd.DataFrame) -> list[dict[str, Any]]:
     """Systems and stamps by pool and status."""
     if made.empty:
         return []

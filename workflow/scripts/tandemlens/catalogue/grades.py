@@ -1,6 +1,7 @@
 """Votes of graders combined: a grade and a probability per target, a reliability per grader."""
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,23 @@ from tandemlens.base.tables import empty_frame, read_table, write_table
 from tandemlens.learn.graders import fit_graders
 from tandemlens.learn.votes import CALIBRATION, GRADE, SELF_AGREEMENT, read_answers, read_votes, sort_votes
 
+if TYPE_CHECKING:
+    from tandemlens.learn.graders import Graders
+
 log = logging.getLogger("tandemlens")
 #: mean scores above which a target has the grade, as lens searches of the HSC cut them (SuGOHI)
 _CUTS = (0.5, 1.5, 2.5)
 _GRADER_OF = ["target_id", "grader"]
 
 
-def write_grades(votes_paths, targets, systems, calibration_path, cfg, outputs):
+def write_grades(
+    votes_paths: list[str],
+    targets: pd.DataFrame,
+    systems: pd.DataFrame,
+    calibration_path: str,
+    cfg: dict[str, Any],
+    outputs: dict[str, str],
+) -> None:
     """Read all votes, combine them, and write them with what they say.
 
     Parameters
@@ -44,7 +55,7 @@ def write_grades(votes_paths, targets, systems, calibration_path, cfg, outputs):
     write_table(outputs["graders"], graders, GRADERS)
 
 
-def graded_columns(frame, grades_path):
+def graded_columns(frame: pd.DataFrame, grades_path: str) -> pd.DataFrame:
     """What the catalogue says of grades.
 
     Parameters
@@ -65,7 +76,7 @@ def graded_columns(frame, grades_path):
     return frame.assign(used_as_label=(labels != "").any(axis=1).to_numpy())
 
 
-def combine(votes, answers, cfg):
+def combine(votes: pd.DataFrame, answers: dict[str, bool], cfg: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What votes say of targets and of graders.
 
     Parameters
@@ -96,7 +107,7 @@ def combine(votes, answers, cfg):
     return _of_targets(votes, probability, cfg), _of_graders(votes, who, fitted)
 
 
-def _of_targets(votes, probability, cfg):
+def _of_targets(votes: pd.DataFrame, probability: pd.Series, cfg: dict[str, Any]) -> pd.DataFrame:
     scores = votes[votes["used_for"] == GRADE].groupby("target_id")["score"]
     if not len(scores):
         return empty_frame(GRADES)
@@ -116,7 +127,7 @@ def _of_targets(votes, probability, cfg):
     return grades.reset_index()
 
 
-def _of_graders(votes, who, fitted):
+def _of_graders(votes: pd.DataFrame, who: pd.Index, fitted: "Graders") -> pd.DataFrame:
     used = {use: votes[votes["used_for"] == use] for use in (GRADE, SELF_AGREEMENT, CALIBRATION)}
     first, again = (used[use].set_index(_GRADER_OF)["score"] for use in (GRADE, SELF_AGREEMENT))
     change = (again - first.reindex(again.index)).abs().groupby("grader")

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tandemlens.base.atomic import sha256
 
@@ -11,7 +13,7 @@ DIGITS = 12
 _BESIDE = (".prov.json", ".db")
 
 
-def model_id(folder):
+def model_id(folder: str | Path) -> str:
     """First digits of the digest of a model.
 
     Parameters
@@ -28,7 +30,7 @@ def model_id(folder):
     return _digest("".join(f"{sha256(p)} {p.relative_to(folder)}\n" for p in files))
 
 
-def run_id(digests, models, code, cfg):
+def run_id(digests: Iterable[str], models: Iterable[str], code: dict[str, str], cfg: dict[str, Any]) -> str:
     """First digits of the digest of all that a catalogue is made of.
 
     Parameters
@@ -50,5 +52,5 @@ def run_id(digests, models, code, cfg):
     return _digest(json.dumps([sorted(digests), sorted(models), code, cfg], sort_keys=True))
 
 
-def _digest(text):
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

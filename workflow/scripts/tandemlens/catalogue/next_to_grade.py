@@ -16,7 +16,7 @@ from tandemlens.base.columns.grades import NEXT
 from tandemlens.base.tables import read_table, write_table
 
 
-def write_next(catalogue_path, heads, enough, out_path):
+def write_next(catalogue_path: str, heads: dict[str, tuple[str, str]], enough: int, out_path: str) -> None:
     """Write the priority of every target, the most urgent first.
 
     Parameters
@@ -41,7 +41,7 @@ def write_next(catalogue_path, heads, enough, out_path):
     write_table(out_path, table.sort_values("priority", ascending=False, kind="stable"), NEXT)
 
 
-def priorities(probability, scores, n_votes, enough):
+def priorities(probability: pd.Series, scores: pd.DataFrame, n_votes: pd.Series, enough: int) -> pd.DataFrame:
     """How much a grade of each target would tell.
 
     Parameters
@@ -70,6 +70,6 @@ def priorities(probability, scores, n_votes, enough):
     return parts.assign(priority=priority, n_votes=n_votes)
 
 
-def _rank_fraction(values):
+def _rank_fraction(values: pd.Series) -> pd.Series:
     """Rank over number, ties at their mean; NaN stays."""
     return pd.Series(rankdata(values, nan_policy="omit") / values.notna().sum(), values.index)

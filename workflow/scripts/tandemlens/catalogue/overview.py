@@ -1,5 +1,7 @@
 """The figures of the overview: as PNG and SVG for papers, and what they draw as tables."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -19,6 +21,9 @@ from tandemlens.catalogue.pictures import stamp_of
 from tandemlens.learn.evaluate import lead_head, on_test, scored
 from tandemlens.learn.metrics import roc
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: HEALPix order of the cells of the map, 0.9 degrees
 _MAP_ORDER = 6
 _COMPLETENESS = {
@@ -28,7 +33,7 @@ _COMPLETENESS = {
 }
 
 
-def write_figures(paths, cfg):
+def write_figures(paths: dict[str, Any], cfg: dict[str, Any]) -> None:
     """Write the figures.
 
     Parameters
@@ -57,7 +62,7 @@ def write_figures(paths, cfg):
         write_table(f"{stem}.parquet", table, COLUMNS[name])
 
 
-def _sky(catalogue, paths):
+def _sky(catalogue: pd.DataFrame, paths: dict[str, Any]) -> "tuple[Figure, pd.DataFrame]":
     table = catalogue.assign(listed=catalogue.get("listed", False))[[c.name for c in SKY]]
     area = read_table(paths["coverage"]).set_index("band")["area"]["all"]
     searched = MOC.from_fits(paths["moc"])
@@ -67,23 +72,27 @@ def _sky(catalogue, paths):
     return figures.figure_sky(table, corners, area), table
 
 
-def _scores(catalogue, test, held, heads):
+def _scores(
+    catalogue: pd.DataFrame, test: pd.DataFrame | None, held: pd.DataFrame | None, heads: dict[str, Any]
+) -> dict[str, dict[str, np.ndarray]]:
     """Head -> sample -> scores."""
     out = {}
     for head, names in reversed(heads.items()):
         out[head] = {"search": catalogue[names[0]].to_numpy(float)}
-        if held is not None and head in held:
+        if test is not None and held is not None and head in held:
             label = test["label"].to_numpy(bool)
             values = held[head].to_numpy(float)
             out[head] |= {"tandems": values[label], "others": values[~label]}
     return out
 
 
-def _of_evaluation(test, held, paths):
+def _of_evaluation(
+    test: pd.DataFrame, held: pd.DataFrame, paths: dict[str, Any]
+) -> "dict[str, tuple[Figure, pd.DataFrame]]":
     """Figures of the evaluation, or why there are none."""
     tables = {name: read_table(paths[name]) for name in ("metrics", "completeness", "reliability")}
     reasons = {name: read_meta(paths[name])["reason"] for name in tables}
-    made = {}
+    made: dict[str, tuple[Figure, pd.DataFrame]] = {}
     if reasons["metrics"]:
         nothing = figures.figure_without(reasons["metrics"])
         made |= {name: (nothing, empty_frame(COLUMNS[name])) for name in ("roc", "contrast", *_COMPLETENESS)}
@@ -107,7 +116,7 @@ def _of_evaluation(test, held, paths):
     return made
 
 
-def _classes(paths, cfg):
+def _classes(paths: dict[str, Any], cfg: dict[str, Any]) -> "tuple[Figure, pd.DataFrame]":
     """Contact sheet of the first systems of every class, in the order of their names: none is picked for its looks."""
     rows = [
         read_table(systems, columns=["target_id", "class"]).assign(matched=matched)
@@ -115,7 +124,8 @@ def _classes(paths, cfg):
     ]
     table = pd.concat(rows, ignore_index=True).sort_values("target_id")
     table = table.groupby("class").head(cfg["examples"])
-    sheet, shown = {name: [] for name in CLASSES}, []
+    shown = []
+    sheet: dict[str, list[Any]] = {name: [] for name in CLASSES}
     for matched, part in table.groupby("matched"):
         with read_stack(matched) as reader:
             places = {target_id: k for k, target_id in enumerate(reader.target_ids)}

@@ -1,5 +1,7 @@
 """Figures of the overview that the evaluation does not have: scores, the sky, and the classes of the simulation."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ _DPI = 130
 _EMPTY = (5.4, 1.6)
 
 
-def figure_without(reason):
+def figure_without(reason: str) -> Figure:
     """A figure that says why there is nothing to draw.
 
     Parameters
@@ -35,7 +37,7 @@ def figure_without(reason):
     return figure
 
 
-def score_histograms(by_head):
+def score_histograms(by_head: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
     """Histograms of the scores of every head in bins that its samples share.
 
     Parameters
@@ -63,7 +65,7 @@ def score_histograms(by_head):
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=[c.name for c in SCORES])
 
 
-def figure_scores(histograms):
+def figure_scores(histograms: pd.DataFrame) -> Figure:
     """Distributions of the scores, one panel a head.
 
     Parameters
@@ -97,7 +99,7 @@ def figure_scores(histograms):
     return figure
 
 
-def figure_sky(targets, cells, area):
+def figure_sky(targets: pd.DataFrame, cells: np.ndarray, area: float) -> Figure:
     """Targets on the sky, and where the sky was searched.
 
     Parameters
@@ -122,14 +124,14 @@ def figure_sky(targets, cells, area):
             axes.fill(x, y, color="#56b4e9", alpha=0.5, lw=0)
     known = targets[np.isfinite(targets["ra"]) & np.isfinite(targets["dec"])]
     scored = known["status"] == SCORED
-    groups = (
+    groups: tuple[tuple[Any, dict[str, Any]], ...] = (
         (~scored, {"marker": "x", "s": 14, "color": "#888888", "lw": 0.9, "label": "without a score"}),
         (scored & ~known["listed"], {"s": 10, "color": "#0072b2", "lw": 0, "label": "scored"}),
         (known["listed"], {"marker": "*", "s": 46, "color": "#d55e00", "lw": 0, "label": "on the list of candidates"}),
     )
     for mine, style in groups:
-        style["label"] += f" ({int(mine.sum())})"
-        axes.scatter(*_on_map(known.loc[mine, "ra"], known.loc[mine, "dec"]), rasterized=True, zorder=3, **style)
+        x, y = _on_map(known.loc[mine, "ra"], known.loc[mine, "dec"])
+        axes.scatter(x, y, rasterized=True, zorder=3, **style | {"label": f"{style['label']} ({int(mine.sum())})"})
     hours = np.arange(2, 24, 4)
     axes.set_xticks(np.radians(180 - 15.0 * hours), [f"{h}h" for h in hours], fontsize=7, color="#555555")
     axes.tick_params(axis="y", labelsize=7)
@@ -141,12 +143,12 @@ def figure_sky(targets, cells, area):
     return figure
 
 
-def _on_map(ra, dec):
+def _on_map(ra: pd.Series, dec: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Places on the map, east to the left and 12 h in the middle."""
     return np.radians(180.0 - np.asarray(ra, float)), np.radians(np.asarray(dec, float))
 
 
-def figure_classes(sheet):
+def figure_classes(sheet: dict[str, list[np.ndarray]]) -> Figure:
     """Contact sheet of the simulated systems, a row a class.
 
     Parameters

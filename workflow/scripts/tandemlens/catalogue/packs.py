@@ -5,13 +5,17 @@ Each file is one call ``TL.receive(name, data)``. Everything but ASCII, and ever
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tandemlens.base.atomic import write_text
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def write_script(folder, name, data):
+
+def write_script(folder: str | Path, name: str, data: dict[str, Any] | list[Any]) -> None:
     """Write data that the page takes by a name.
 
     Parameters
@@ -26,7 +30,7 @@ def write_script(folder, name, data):
     write_text(Path(folder, f"{name}.js"), script(name, data))
 
 
-def script(name, data):
+def script(name: str, data: dict[str, Any] | list[Any]) -> str:
     """Data as a script.
 
     Parameters
@@ -44,7 +48,7 @@ def script(name, data):
     return f"TL.receive({text.replace('<', chr(92) + 'u003c')});\n"
 
 
-def plain(values, digits=None):
+def plain(values: "pd.Series", digits: int | None = None) -> list[Any]:
     """Values of a column as plain types; what is missing or not finite is None.
 
     Parameters

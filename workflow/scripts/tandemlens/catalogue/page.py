@@ -6,10 +6,12 @@ pictures of a few candidates, ``thumbs/<n>.jpg`` their small pictures. All but t
 """
 
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +33,9 @@ from tandemlens.catalogue.timing import timing
 from tandemlens.features.sequence import Bands
 from tandemlens.image.segment import open_images
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: rows of the catalogue, candidates with pictures, and small pictures in one file, the last as columns and rows
 _ROWS, _PICTURES, _THUMBS = 500, 8, (10, 10)
 #: what the list can show and sort by beside the scores of the heads, where the catalogue has it
@@ -48,7 +53,14 @@ _GROUPS = (
 )
 
 
-def write_page(paths, out_path, data_dir, cfg, progress, opened=lambda paths: None):
+def write_page(
+    paths: dict[str, Any],
+    out_path: str,
+    data_dir: str,
+    cfg: dict[str, Any],
+    progress: Callable[[int, int], None],
+    opened: Callable[..., Any] = lambda paths: None,
+) -> None:
     """Write the page.
 
     Parameters
@@ -113,7 +125,7 @@ def write_page(paths, out_path, data_dir, cfg, progress, opened=lambda paths: No
     write_text(out_path, _overview(catalogue, meta, paths, cfg, run))
 
 
-def _best(path, most):
+def _best(path: str, most: int) -> "pd.DataFrame":
     """The first rows of the catalogue, read no further than they go."""
     groups, n = [], 0
     with pq.ParquetFile(path) as file:
@@ -128,11 +140,13 @@ def _best(path, most):
 class _Sheets:
     """Pictures as they come, a few candidates a file."""
 
-    def __init__(self, folder):
-        self._folder, self.places = folder, {}
-        self._pack, self._thumbs, self._sheet = {}, [], 0
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._sheet = folder, 0
+        self.places: dict[str, int] = {}
+        self._pack: dict[str, dict[str, Any]] = {}
+        self._thumbs: list[np.ndarray] = []
 
-    def add(self, target_id, payload, thumb):
+    def add(self, target_id: str, payload: dict[str, Any], thumb: np.ndarray) -> None:
         """Take the pictures of a system; its place is the number of those before it."""
         self.places[target_id] = len(self.places)
         self._pack[target_id] = payload
@@ -142,31 +156,33 @@ class _Sheets:
         if len(self._thumbs) == _THUMBS[0] * _THUMBS[1]:
             self._flush_thumbs()
 
-    def close(self):
+    def close(self) -> None:
         """Write what is left."""
         if self._pack:
             self._flush_pack()
         if self._thumbs:
             self._flush_thumbs()
 
-    def _flush_pack(self):
+    def _flush_pack(self) -> None:
         write_script(self._folder, f"pictures/{(len(self.places) - 1) // _PICTURES}", self._pack)
         self._pack = {}
 
-    def _flush_thumbs(self):
+    def _flush_thumbs(self) -> None:
         path = self._folder / f"thumbs/{self._sheet}.jpg"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(contact_sheet(self._thumbs, _THUMBS[0]))
         self._thumbs, self._sheet = [], self._sheet + 1
 
 
-def _by_shard(paths, prefix):
+def _by_shard(paths: dict[str, Any], prefix: str) -> dict[str, tuple[str, str, str, str]]:
     """Shard -> paths of its four products."""
     products = (paths[prefix + name] for name in ("matched", "images", "segments", "photometry"))
     return {Path(four[0]).parent.name: four for four in zip(*products, strict=True)}
 
 
-def _drawn(products, z, draw, opened):
+def _drawn(
+    products: tuple[str, str, str, str], z: dict[str, float], draw: Callable[..., Any], opened: Callable[..., Any]
+) -> Iterator[tuple[str, dict[str, Any], np.ndarray]]:
     """Pictures of the systems in `z` that the shard has images of, in the order of `z`."""
     opened(products)
     matched, images, segments, photometry = products
@@ -180,7 +196,9 @@ def _drawn(products, z, draw, opened):
             yield target_id, *draw(reader[places[target_id]], pictures[target_id], mine, z[target_id])
 
 
-def _calibration_cases(paths, cfg, drawn, sheets):
+def _calibration_cases(
+    paths: dict[str, Any], cfg: dict[str, Any], drawn: Callable[..., Any], sheets: _Sheets
+) -> list[list[int | str]]:
     """Systems of known answer, half of them tandems as far as there are so many, drawn by the seed.
 
     They are shown among the candidates without saying so; what they are is told by no file of the page.
@@ -206,11 +224,11 @@ def _calibration_cases(paths, cfg, drawn, sheets):
     return cases
 
 
-def _four(paths):
+def _four(paths: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     return zip(*(paths[f"known_{name}"] for name in ("matched", "images", "segments", "photometry")), strict=True)
 
 
-def _facts(path, heads):
+def _facts(path: str, heads: dict[str, list[str]]) -> list[dict[str, str]]:
     """Name, unit, meaning and heading of every column of the catalogue."""
     of_heads = {name for names in heads.values() for name in names}
     of_heads |= {"p_conformal", "fdr", "listed"}
@@ -222,11 +240,11 @@ def _facts(path, heads):
     return facts
 
 
-def _group(name):
+def _group(name: str) -> str:
     return next(heading for heading, patterns in _GROUPS if any(fnmatchcase(name, p) for p in patterns))
 
 
-def _write_rows(catalogue, facts, data_dir):
+def _write_rows(catalogue: "pd.DataFrame", facts: list[dict[str, str]], data_dir: Path) -> None:
     """Whole rows, a few hundred a file."""
     names = [fact["name"] for fact in facts]
     for start in range(0, len(catalogue), _ROWS):
@@ -235,7 +253,13 @@ def _write_rows(catalogue, facts, data_dir):
         write_script(data_dir, f"rows/{start // _ROWS}", rows)
 
 
-def _listed(catalogue, facts, heads, places, next_path):
+def _listed(
+    catalogue: "pd.DataFrame",
+    facts: list[dict[str, str]],
+    heads: dict[str, list[str]],
+    places: dict[str, int],
+    next_path: str,
+) -> dict[str, Any]:
     """What the list needs of every target, column by column, and the facts of all columns."""
     main = [names[0] for names in reversed(heads.values())]
     names = [name for name in (*_LISTED[:8], *main, *_LISTED[8:]) if name in catalogue]
@@ -248,7 +272,9 @@ def _listed(catalogue, facts, heads, places, next_path):
     return {"facts": facts, "columns": columns, "scores": main}
 
 
-def _overview(catalogue, meta, paths, cfg, run):
+def _overview(
+    catalogue: "pd.DataFrame", meta: dict[str, str], paths: dict[str, Any], cfg: dict[str, Any], run: dict[str, Any]
+) -> str:
     """The page itself, which counts all targets."""
     every = read_table(paths["catalogue"], columns=[name for name in ("status", "listed") if name in catalogue])
     counts = every["status"].value_counts()

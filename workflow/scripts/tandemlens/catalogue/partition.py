@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lsdb
 import pyarrow as pa
@@ -12,6 +13,9 @@ from hats.io import write_parquet_metadata
 
 from tandemlens.base.errors import InputError
 
+if TYPE_CHECKING:
+    pass
+
 log = logging.getLogger("tandemlens")
 #: rows of a part
 _ROWS = 100_000
@@ -19,7 +23,7 @@ _ROWS = 100_000
 _MARGIN = 60.0
 
 
-def write_hats(table_path, folder):
+def write_hats(table_path: str | Path, folder: str | Path) -> None:
     """Write the rows that have a place.
 
     Parameters
@@ -63,7 +67,7 @@ def write_hats(table_path, folder):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _tell_columns(catalogue, schema):
+def _tell_columns(catalogue: Path, schema: pa.Schema) -> None:
     """Put unit, UCD and description back into the files of a catalogue: LSDB does not keep them."""
     for path in sorted(catalogue.glob("dataset/Norder=*/**/*.parquet")):
         table = pq.read_table(path, partitioning=None)

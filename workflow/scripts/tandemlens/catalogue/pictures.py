@@ -2,6 +2,7 @@
 
 import base64
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.image import imsave
@@ -11,6 +12,12 @@ from skimage.measure import approximate_polygon, find_contours
 from tandemlens.catalogue.figures import colour_picture
 from tandemlens.features.arcs import sequence_at, usable_bands
 from tandemlens.features.sequence import read_sed, template_magnitudes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.base.stack import Cutout
+    from tandemlens.features.sequence import Bands
 
 #: side of the pictures in the list, pixel
 THUMB = 56
@@ -23,7 +30,15 @@ _SEGMENT = ("snr", "length", "width", "east", "north")
 _TRACK = np.arange(0.1, 1.51, 0.1)
 
 
-def system_pictures(cutout, images, frame, z, sequence_path, bands, cfg):
+def system_pictures(
+    cutout: "Cutout",
+    images: tuple[np.ndarray, np.ndarray, np.ndarray],
+    frame: "pd.DataFrame",
+    z: float,
+    sequence_path: str,
+    bands: "Bands",
+    cfg: dict[str, Any],
+) -> tuple[dict[str, Any], np.ndarray]:
     """Everything the page shows of one system but its row of the catalogue.
 
     Parameters
@@ -71,7 +86,7 @@ def system_pictures(cutout, images, frame, z, sequence_path, bands, cfg):
     return payload, _thumb(close)
 
 
-def stamp_of(shape, cfg):
+def stamp_of(shape: tuple[int, int], cfg: dict[str, Any]) -> tuple[slice, slice]:
     """The middle of an image, of the side that the settings ask for.
 
     Parameters
@@ -86,10 +101,11 @@ def stamp_of(shape, cfg):
         y and x.
     """
     half = cfg["stamp_arcsec"] / cfg["pixel_scale"] / 2
-    return tuple(slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in shape)
+    y, x = (slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in shape)
+    return y, x
 
 
-def outlines(labels):
+def outlines(labels: np.ndarray) -> list[list[int | str]]:
     """Outlines of segments as paths of SVG, in pixels of a picture whose first row is at the bottom of the image.
 
     Parameters
@@ -102,7 +118,7 @@ def outlines(labels):
     list of [int, str]
         Label and path.
     """
-    paths = []
+    paths: list[list[int | str]] = []
     for index, box in enumerate(find_objects(labels.astype(int)), 1):
         if box is None:
             continue
@@ -119,7 +135,7 @@ def outlines(labels):
     return paths
 
 
-def sequence_track(sequence_path, bands):
+def sequence_track(sequence_path: str, bands: "Bands") -> dict[str, Any]:
     """Magnitudes of old galaxies along redshift, up to a constant of each redshift.
 
     Parameters
@@ -139,7 +155,7 @@ def sequence_track(sequence_path, bands):
     }
 
 
-def contact_sheet(thumbs, columns):
+def contact_sheet(thumbs: list[np.ndarray], columns: int) -> bytes:
     """Small pictures side by side, row by row; cells that are left over are black.
 
     Parameters
@@ -160,13 +176,13 @@ def contact_sheet(thumbs, columns):
     return _jpeg_bytes(sheet, _CLOSE)
 
 
-def _segment(row, bands):
+def _segment(row: dict[str, Any], bands: tuple[str, ...]) -> list[float | str]:
     """Label, kind, `_SEGMENT`, then magnitude and error of every band."""
     photometry = [_number(row[f"{kind}_{band}"], 3) for band in bands for kind in ("mag", "mag_err")]
     return [int(row["label"]), row["kind"], *(_number(row[name], 2) for name in _SEGMENT), *photometry]
 
 
-def _sequence(frame, z, path, bands):
+def _sequence(frame: "pd.DataFrame", z: float, path: str, bands: "Bands") -> dict[str, Any] | None:
     """Colours of the foreground red sequence between the bands in use and their covariance; None if unknown."""
     used = usable_bands(frame, bands.names)
     if used.sum() < 2:
@@ -181,7 +197,7 @@ def _sequence(frame, z, path, bands):
     }
 
 
-def _grey(cutout, band):
+def _grey(cutout: "Cutout", band: int) -> np.ndarray:
     """One band as 0 to 255, asinh in units of its noise."""
     good = cutout.mask[band] == 0
     noise = np.sqrt(np.median(cutout.variance[band][good]))
@@ -190,13 +206,13 @@ def _grey(cutout, band):
     return picture
 
 
-def _stretched(values, low, high):
+def _stretched(values: np.ndarray, low: float, high: int) -> np.ndarray:
     """Values in units of the noise as 0 to 255: linear up to three times the noise, logarithmic far above."""
     low, high = (np.arcsinh(v / 3) for v in (low, high))
     return (255 * np.clip((np.arcsinh(values / 3) - low) / (high - low), 0, 1)).astype(np.uint8)
 
 
-def _averaged(rgb, factor):
+def _averaged(rgb: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
         return rgb
     ny, nx = (n // factor for n in rgb.shape[:2])
@@ -204,7 +220,7 @@ def _averaged(rgb, factor):
     return cut.reshape(ny, factor, nx, factor, 3).mean(axis=(1, 3)).astype(np.uint8)
 
 
-def _thumb(rgb):
+def _thumb(rgb: np.ndarray) -> np.ndarray:
     small = _averaged(rgb, max(1, min(rgb.shape[:2]) // THUMB))
     out = np.zeros((THUMB, THUMB, 3), np.uint8)
     ny, nx = (min(n, THUMB) for n in small.shape[:2])
@@ -214,17 +230,17 @@ def _thumb(rgb):
     return out[::-1]
 
 
-def _jpeg(picture, quality):
+def _jpeg(picture: np.ndarray, quality: dict[str, int]) -> str:
     """A picture, first row at the bottom, as data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(_jpeg_bytes(picture[::-1], quality)).decode()
 
 
-def _jpeg_bytes(picture, quality):
+def _jpeg_bytes(picture: np.ndarray, quality: dict[str, int]) -> bytes:
     buffer = BytesIO()
     imsave(buffer, np.ascontiguousarray(picture), format="jpg", cmap="gray", vmin=0, vmax=255, pil_kwargs=quality)
     return buffer.getvalue()
 
 
-def _number(value, digits):
+def _number(value: float, digits: int) -> float | None:
     """A number rounded, None where there is none."""
     return round(float(value), digits) if np.isfinite(value) else None

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 
-def timing(folder, targets):
+def timing(folder: str, targets: int) -> dict[str, Any]:
     """Jobs, time and memory of every rule whose jobs have left a benchmark, the dearest first.
 
     Parameters

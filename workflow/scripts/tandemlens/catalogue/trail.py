@@ -4,13 +4,18 @@ import difflib
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tandemlens.base.config import load_schema, load_yaml, validate_settings
 from tandemlens.base.errors import InputError
 from tandemlens.base.lineage import Lineage, Places, trace_back
 from tandemlens.base.sidecar import code_version
 from tandemlens.base.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SCHEMA = Path(__file__).parents[4] / "config/schemas/config.schema.yaml"
 #: facts of the row in the first line of its trail
@@ -20,7 +25,7 @@ _MOST_NAMED = 5
 _SAME_PLACE = 1e-6
 
 
-def places_of(configfile):
+def places_of(configfile: str | Path) -> Places:
     """Places of the run that a file of settings describes.
 
     Parameters
@@ -40,7 +45,7 @@ def places_of(configfile):
     return Places(settings["results"], settings["fetch"]["cache"], settings["refit"])
 
 
-def find_row(places, target):
+def find_row(places: Places, target: str) -> dict[str, Any]:
     """The row of a target in the catalogue.
 
     Parameters
@@ -72,7 +77,7 @@ def find_row(places, target):
     raise InputError(f"{target!r} is no target of {places.catalogue}{hint}")
 
 
-def row_lineage(row, places):
+def row_lineage(row: dict[str, Any], places: Places) -> tuple[Lineage, Lineage]:
     """What a row was made from: by itself, and what it is ranked with or its models learnt from.
 
     Parameters
@@ -93,7 +98,7 @@ def row_lineage(row, places):
 
     read = _files_read(f"{road}/search/{row['shard']}", f"{road}/search_canvas/{row['shard']}", row["target_id"])
 
-    def follow(facts, path):
+    def follow(facts: dict[str, Any], path: str) -> bool:
         found = shard.match(path)
         if found:
             return found.groups() in mine
@@ -109,7 +114,7 @@ def row_lineage(row, places):
     return own, rest
 
 
-def tell_trail(row, own, rest):
+def tell_trail(row: dict[str, Any], own: Lineage, rest: Lineage | None) -> Iterator[str]:
     """A trail as text.
 
     Parameters
@@ -126,7 +131,8 @@ def tell_trail(row, own, rest):
     """
     facts = ", ".join(f"{key} {_short(row[key])}" for key in _SHOWN if key in row)
     yield f"{row['target_id']} ({row['name']}): {facts}"
-    software, code = {}, {}
+    software: dict[str, Any] = {}
+    code: dict[str, Any] = {}
     for path, made in own.facts.items():
         yield ""
         yield path
@@ -148,18 +154,18 @@ def tell_trail(row, own, rest):
         yield from (f"  PROBLEM   {problem}" for problem in rest.problems.values())
 
 
-def _ranked(frame, target):
+def _ranked(frame: "pd.DataFrame", target: str) -> "pd.DataFrame":
     return frame[frame["rank"] == int(target)] if target.isdigit() else frame[:0]
 
 
-def _files_read(shard, canvases, target_id):
+def _files_read(shard: str, canvases: str, target_id: str) -> set[str]:
     """Files that were read for a target, or for the canvas that it is painted on."""
     ids = {target_id}
     targets = Path(shard) / "targets.parquet"
     if targets.is_file():
         frame = read_table(targets)
         ids |= set(frame.loc[frame["target_id"] == target_id, "canvas"]) if "canvas" in frame else set()
-    out = set()
+    out: set[str] = set()
     for folder in (shard, canvases):
         table = Path(folder) / "fetch.parquet"
         if table.is_file():
@@ -168,22 +174,22 @@ def _files_read(shard, canvases, target_id):
     return out
 
 
-def _answer(path):
+def _answer(path: str) -> dict[str, Any] | None:
     """What the cache knows of an answer; None for a file that is none."""
     facts = Path(f"{path}.json")
     return json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else None
 
 
-def _is_about(path, row):
+def _is_about(path: str, row: dict[str, Any]) -> bool:
     """Whether an answer is about the place of a row; one that is not known to be about another may be."""
     try:
-        key = _answer(path)["key"]
+        key = (_answer(path) or {})["key"]
         return abs(key["ra"] - row["ra"]) < _SAME_PLACE and abs(key["dec"] - row["dec"]) < _SAME_PLACE
     except (ValueError, KeyError, TypeError):
         return True
 
 
-def _given(path):
+def _given(path: str) -> Iterator[str]:
     try:
         answer = _answer(path)
         if answer is None:
@@ -194,7 +200,7 @@ def _given(path):
         yield f"  PROBLEM   {path}.json cannot be read ({type(error).__name__}: {error})"
 
 
-def _made(made, own, software):
+def _made(made: dict[str, Any], own: Lineage, software: dict[str, Any]) -> Iterator[str]:
     versions = json.dumps({"python": made["python"], **made["versions"]}, sort_keys=True)
     letter = software.setdefault(versions, f"#{len(software) + 1}")
     commit = made["commit"]
@@ -208,7 +214,7 @@ def _made(made, own, software):
         yield f"  from      {others} files of other targets and shards"
 
 
-def _glossary(software, code):
+def _glossary(software: dict[str, str], code: dict[str, Any]) -> Iterator[str]:
     yield ""
     for versions, letter in software.items():
         yield f"Software {letter}: " + ", ".join(f"{name} {v}" for name, v in json.loads(versions).items())
@@ -219,5 +225,5 @@ def _glossary(software, code):
             yield f"  {digest}  {module}{only}"
 
 
-def _short(value):
+def _short(value: int | str) -> str:
     return str(value) if not isinstance(value, float) else "none" if math.isnan(value) else f"{value:.4g}"

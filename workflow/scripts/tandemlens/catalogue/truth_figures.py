@@ -1,10 +1,17 @@
 """Pictures of simulated systems: the truth over the image, the residual, and the distributions of what was drawn."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from tandemlens.base.samples import CLASSES
 from tandemlens.catalogue.figures import draw_composite, new_axes, png
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tandemlens.base.stack import Cutout
 
 #: colours of kinds of objects and of critical lines, distinguishable to colour-blind eyes (Okabe & Ito 2008)
 _LINES = {"tangential": "#f0e442", "radial": "#56b4e9"}
@@ -25,7 +32,14 @@ _DRAWN = {
 _EXPERT_SNR = 25.0
 
 
-def picture_truth(cutout, stamp, scale, truth, images, curves):
+def picture_truth(
+    cutout: "Cutout",
+    stamp: tuple[slice, slice],
+    scale: float,
+    truth: "pd.DataFrame",
+    images: "pd.DataFrame",
+    curves: "pd.DataFrame",
+) -> str:
     """Colour picture with critical lines, images of strongly lensed sources, and what else was painted.
 
     Parameters
@@ -46,26 +60,27 @@ def picture_truth(cutout, stamp, scale, truth, images, curves):
     limits = axes.get_xlim(), axes.get_ylim()
     ny, nx = cutout.flux.shape[1:]
 
-    def place(frame):
+    def place(frame: "pd.DataFrame") -> "tuple[pd.Series, pd.Series]":
         # west is towards +x
-        return (nx - 1) / 2 - stamp[1].start - frame["east"] / scale, (ny - 1) / 2 - stamp[0].start + frame[
-            "north"
-        ] / scale
+        across, up = (nx - 1) / 2 - stamp[1].start, (ny - 1) / 2 - stamp[0].start
+        return across - frame["east"] / scale, up + frame["north"] / scale
 
     for (_, kind), line in curves.groupby(["line", "kind"]):
         axes.plot(*place(line), color=_LINES[kind], lw=0.8)
-    ring = {"facecolors": "none", "lw": 0.8}
+    ring: dict[str, Any] = {"facecolors": "none", "lw": 0.8}
     kinds = truth.set_index("source")["kind"].reindex(images["source"]).to_numpy()
     for kind in np.unique(kinds):
-        axes.scatter(*place(images[kinds == kind]), s=26, edgecolors=_SOURCES.get(kind, "#ffffff"), **ring)
+        x, y = place(images[kinds == kind])
+        axes.scatter(x, y, s=26, edgecolors=_SOURCES.get(kind, "#ffffff"), **ring)
     painted = truth[~truth["canvas"] & ~truth["strong"] & (truth["kind"] != "behind")]
-    axes.scatter(*place(painted), marker="s", s=40, edgecolors="#00e08a", **ring)
+    x, y = place(painted)
+    axes.scatter(x, y, marker="s", s=40, edgecolors="#00e08a", **ring)
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
     return png(figure)
 
 
-def picture_residual(detection, stamp):
+def picture_residual(detection: np.ndarray, stamp: tuple[slice, slice]) -> str:
     """What is left after the light of the centre, in sigma.
 
     Parameters
@@ -83,7 +98,7 @@ def picture_residual(detection, stamp):
     return png(figure)
 
 
-def picture_distributions(systems):
+def picture_distributions(systems: "pd.DataFrame") -> str:
     """Histograms of what was drawn, by class.
 
     Parameters
@@ -121,7 +136,7 @@ def picture_distributions(systems):
     return png(figure)
 
 
-def picture_expected(expected):
+def picture_expected(expected: "pd.DataFrame") -> str:
     """Expected number of tandems of each target against its richness.
 
     Parameters

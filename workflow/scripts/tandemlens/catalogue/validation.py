@@ -4,12 +4,18 @@ Systems that were drawn, systems painted into real images, and real ones each ha
 of two kinds.
 """
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.samples import CLASSES
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue.evaluation import heads_by_metric
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 KINDS = ("simulated", "injected", "real")
 #: the row of a classifier that is told the truth (``benchmarks/ideal_observer.py``)
@@ -30,7 +36,7 @@ RANKING = {
 AGAINST = {name: RANKING[name] for name in ("tpr_at_fpr_0.1", "tpr_at_fpr_0.03", "auroc")}
 
 
-def fill_validation(text, kind, name, folder):
+def fill_validation(text: str, kind: str, name: str, folder: "str | Path") -> str:
     """Replace a part of the document by the tables of an evaluation.
 
     Parameters
@@ -62,7 +68,7 @@ def fill_validation(text, kind, name, folder):
     return "\n".join([head + start, "", *_tables(kind, folder), "", end]) + rest.split(end)[1]
 
 
-def _tables(kind, folder):
+def _tables(kind: str, folder: "str | Path") -> list[str]:
     """Lines of the tables of one evaluation."""
     held_out = read_table(f"{folder}/held_out.parquet")
     metrics = read_table(f"{folder}/metrics.parquet")
@@ -99,7 +105,7 @@ def _tables(kind, folder):
     return lines
 
 
-def _against(contrast):
+def _against(contrast: pd.DataFrame) -> list[list[str]]:
     """The leading head against every class, and an ideal observer against the one that is not granted."""
     rows = []
     for name in (name for name in CLASSES if name in set(contrast["name"])):
@@ -110,7 +116,7 @@ def _against(contrast):
     return rows
 
 
-def _counts(counts):
+def _counts(counts: pd.DataFrame) -> list[str]:
     rows = [
         [f"{r['prevalence']:.3g}", f"{r['present']:.4g}", f"{r['expected']:.4g} [{r['low']:.4g}, {r['high']:.4g}]"]
         for r in counts.to_dict("records")
@@ -119,5 +125,5 @@ def _counts(counts):
     return _markdown(["systems weighted to a prevalence of", "tandems", "promised, one sigma"], rows)
 
 
-def _markdown(columns, rows):
+def _markdown(columns: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]

@@ -2,14 +2,18 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tandemlens.base.errors import InputError
 from tandemlens.base.lineage import trace_back
 from tandemlens.base.sidecar import digest_of, digest_of_files, files_of, sidecar_of
 from tandemlens.catalogue.trail import find_row, row_lineage
 
+if TYPE_CHECKING:
+    from tandemlens.base.lineage import Lineage, Places
 
-def verify_run(places):
+
+def verify_run(places: "Places") -> tuple[int, list[str]]:
     """Recompute the digest of every file of a run.
 
     Parameters
@@ -33,7 +37,7 @@ def verify_run(places):
     return verify_lineage(trace_back([places.crate], places, siblings=True), places)
 
 
-def verify_row(target, places):
+def verify_row(target: str, places: "Places") -> tuple[int, list[str]]:
     """Recompute the digests of the files of the trail of one row.
 
     The way from a row to its files is read from tables of the run; where one of these is damaged, all that the
@@ -65,7 +69,7 @@ def verify_row(target, places):
         return verify_lineage(whole, places)
 
 
-def verify_lineage(lineage, places):
+def verify_lineage(lineage: "Lineage", places: "Places") -> tuple[Any, ...]:
     """Recompute the digests of the files of a lineage.
 
     Parameters
@@ -99,11 +103,11 @@ def verify_lineage(lineage, places):
     return n, faults
 
 
-def _is_fit(rule):
+def _is_fit(rule: str) -> bool:
     return rule.startswith("fit_") or rule in ("fuse", "pretrain", "generator")
 
 
-def _present(path):
+def _present(path: str) -> tuple[Any, ...]:
     """Files of a folder, None for a file; and the digest, None where there is nothing."""
     if Path(path).is_dir():
         files = files_of(path)
@@ -111,7 +115,9 @@ def _present(path):
     return None, digest_of(path) if Path(path).is_file() else None
 
 
-def _faults(path, facts, files, found, wanted):
+def _faults(
+    path: str, facts: dict[str, Any] | None, files: dict[str, str] | None, found: str | None, wanted: str
+) -> list[str]:
     if found is None:
         return [f"{path}: gone; its sha256 was {wanted}"]
     if files is None or not facts or "files" not in facts:

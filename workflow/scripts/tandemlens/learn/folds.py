@@ -327,7 +327,7 @@ def _check_roles(frame: pd.DataFrame, group: np.ndarray, role: np.ndarray, wante
                 )
 
 
-def _check_folds(frame: pd.DataFrame, group: np.ndarray, fold: np.ndarray, role: pd.Series, n_folds: int) -> None:
+def _check_folds(frame: pd.DataFrame, group: np.ndarray, fold: np.ndarray, role: np.ndarray, n_folds: int) -> None:
     label = frame["label"].to_numpy(bool)
     for value, what in ((True, "positives"), (False, "negatives")):
         whose = (role == "train") & (label == value)

@@ -89,7 +89,9 @@ class Views:
             valid = valid & self._kept(valid)
         return View(torch.where(valid, linear, 0).asinh(), valid, turn)
 
-    def _orientation(self, n: int, group: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def _orientation(
+        self, n: int, group: torch.Tensor | None, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Which of the three mirrorings that make up the dihedral group, and the angle besides."""
         draws = self._uniform(n, 4, device=device)
         if group is not None:

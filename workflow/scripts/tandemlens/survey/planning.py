@@ -71,7 +71,7 @@ def plan_targets(
     return frame, dropped, {name: (digest, sizes[name]) for name, digest in shard_digests(frame).items()}
 
 
-def write_targets(path: "Path", frame: "pd.DataFrame", dropped: "pd.DataFrame") -> None:
+def write_targets(path: "Path", frame: "pd.DataFrame", dropped: "pd.DataFrame | None") -> None:
     """Write the targets, and what was left out of a list of lenses beside them.
 
     Parameters

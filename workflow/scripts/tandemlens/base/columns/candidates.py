@@ -1,6 +1,6 @@
 """Columns of `candidates.parquet`: one row per row of the user's catalogue, ranked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from tandemlens.base.columns import crossmatch, features, match, targets
@@ -113,8 +113,8 @@ def columns(
     heads: dict[str, list[Column]],
     bands: Sequence[str],
     lenscat: bool = False,
-    catalogues: Sequence[str] = (),
-    services: Sequence[str] = (),
+    catalogues: Collection[str] = (),
+    services: Collection[str] = (),
     graded: bool = False,
 ) -> list[Column]:
     """Columns of the catalogue of a run.

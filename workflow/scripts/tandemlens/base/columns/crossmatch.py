@@ -1,6 +1,6 @@
 """Columns that say what is known of a target elsewhere: lenses, catalogues of clusters, and NED and SIMBAD."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from tandemlens.base.columns.registry import Column
@@ -47,7 +47,7 @@ FROM_OBJECTS = ("name", "type", "z", "separation", "lenses", "status")
 SERVICES = ("ned", "simbad")
 
 
-def columns(lenscat: bool, catalogues: Sequence[str], services: Sequence[str]) -> list[Column]:
+def columns(lenscat: bool, catalogues: Collection[str], services: Collection[str]) -> list[Column]:
     """Columns of a catalogue for what it was crossmatched with.
 
     Parameters
