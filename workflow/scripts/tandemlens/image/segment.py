@@ -139,9 +139,7 @@ def segment_system(cutout: "Cutout", cfg: dict[str, Any]) -> tuple[pd.DataFrame,
     scale = cfg["pixel_scale"]
     fwhm = float(cutout.extra["fwhm"]) / scale
     # Inverse-variance weights of one typical pixel a band: flat-spectrum light adds up with the best S/N.
-    typical = np.array(
-        [median(sampled(v, valid)) if u else np.inf for v, u in zip(cutout.variance, used, strict=True)]
-    )
+    typical = np.array([median(sampled(v, valid)) if u else np.inf for v, u in zip(cutout.variance, used, strict=True)])
     weight = 1 / typical
     light = subtract_light(
         cutout.flux,
