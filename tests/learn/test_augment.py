@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from places import ROOT
-from tandemlens.base.config import load_schema, validate_settings
+from places import defaults
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.features.stamps import GEOMETRY
@@ -27,10 +26,6 @@ from tandemlens.learn.stamps import Stamps, open_stamps, stamp_blocks
 from tandemlens.learn.synthetic import with_synthetic
 
 SIDE, BANDS = 16, ["g", "r"]
-
-
-def defaults(name):
-    return validate_settings({}, load_schema(ROOT / f"config/schemas/{name}.schema.yaml"))
 
 
 CFG = {

@@ -14,8 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from killed import kill_amid
 from learn.bag_toy import BANDS, SIDE, system, write_stamps
-from places import ROOT
-from tandemlens.base.config import load_schema, validate_settings
+from places import defaults
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.features.stamps import GEOMETRY
@@ -26,11 +25,6 @@ from tandemlens.learn.classifier import VIEWS
 from tandemlens.learn.encoders import create_encoder, save_encoder
 from tandemlens.learn.mil_training import BagTraining, parameter_groups, score_bags, tempered_entropy
 from tandemlens.learn.pooling import create_classifier
-
-
-def defaults(name):
-    return validate_settings({}, load_schema(next((ROOT / "config/schemas").rglob(f"{name}.schema.yaml"))))
-
 
 CFG = {
     **defaults("mil"),

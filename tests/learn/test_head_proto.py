@@ -10,17 +10,11 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from test_head_mil import BANDS, SIDE, system, write_stamps
 
-from places import ROOT
-from tandemlens.base.config import load_schema, validate_settings
+from places import defaults
 from tandemlens.base.errors import InputError
 from tandemlens.base.tables import read_table
 from tandemlens.heads.proto import fit, score
 from tandemlens.learn.encoders import create_encoder, save_encoder
-
-
-def defaults(name):
-    return validate_settings({}, load_schema(next((ROOT / "config/schemas").rglob(f"{name}.schema.yaml"))))
-
 
 CFG = {
     **defaults("proto"),

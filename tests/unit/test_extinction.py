@@ -9,9 +9,9 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy_healpix import HEALPix
 
-from places import ROOT
+from places import ROOT, defaults
 from tandemlens.base.columns import dust as dust_columns
-from tandemlens.base.config import load_schema, load_survey, validate_settings
+from tandemlens.base.config import load_schema, load_survey
 from tandemlens.base.errors import InputError
 from tandemlens.base.stack import Cutout, header_text, write_stack
 from tandemlens.base.tables import read_table, write_table
@@ -115,10 +115,6 @@ def test_coefficients_of_the_survey_files_multiply_the_sfd_value():
     assert legacy["bands"]["g"]["extinction"] == 3.214
 
 
-def settings(name):
-    return validate_settings({}, load_schema(ROOT / f"config/schemas/{name}.schema.yaml"))
-
-
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory):
     """A segmented cutout of SDSS g and r: a galaxy in the middle and four others."""
@@ -141,7 +137,7 @@ def shard(tmp_path_factory):
             (folder / "m.h5", targets, folder / "s.parquet", folder / "s.h5", folder / "t.parquet"),
         ),
     ):
-        run(*names, {**settings(name), "pixel_scale": scale}, lambda done, total: None)
+        run(*names, {**defaults(name), "pixel_scale": scale}, lambda done, total: None)
     return folder, targets
 
 
@@ -149,7 +145,7 @@ def measured(shard, ebv, dust=None):
     """Fluxes and status of the shard with E(B-V) of the catalogue, or of the dust service."""
     folder, targets = shard
     sdss = load_survey("sdss", ROOT / "config/surveys", SURVEYS)["bands"]
-    cfg = {**settings("measure"), "extinction": [sdss[b]["extinction"] for b in "gr"]}
+    cfg = {**defaults("measure"), "extinction": [sdss[b]["extinction"] for b in "gr"]}
     path = None
     if dust is not None:
         path = folder / "dust.parquet"
