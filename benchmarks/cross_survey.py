@@ -3,6 +3,9 @@
 Run from the root of the project on the products of one run a survey (see `benchmarks/rotations.py`):
 
     PYTHONPATH=workflow/scripts:benchmarks python benchmarks/cross_survey.py RESULTS:SURVEY RESULTS:OTHER ...
+
+Where surveys were simulated on the same fields, their systems are drawn alike: a system is scored by those heads alone
+that have not seen its field in the first survey.
 """
 
 import logging
@@ -27,6 +30,24 @@ def scored(frame, head):
     return np.where(frame["status"] == "ok", head.score(frame), np.nan)
 
 
+def unseen_mean(frame, heads):
+    """Mean score by heads that have not seen the field of a system.
+
+    Parameters
+    ----------
+    frame : (n,) pandas.DataFrame
+    heads : list of (head, groups that it has seen)
+
+    Returns
+    -------
+    (n,) ndarray
+        NaN for systems without segments, and where all heads have seen the field.
+    """
+    by_head = [np.where(frame["group_id"].isin(seen), np.nan, scored(frame, head)) for head, seen in heads]
+    unseen = np.isfinite(by_head).sum(axis=0)
+    return np.where(unseen, np.nansum(by_head, axis=0) / np.maximum(unseen, 1), np.nan)
+
+
 def table(frame, scores):
     """Figures of merit with intervals over groups."""
     found = summarise(scores, frame["label"], np.random.default_rng(1), frame["group_id"].to_numpy())
@@ -38,13 +59,13 @@ def main():
     logging.getLogger("tandemlens").setLevel(logging.ERROR)
     home, *others = (sample(*word.split(":")) for word in sys.argv[1:])
     group, roles = rotations(home, 5, 1)
-    own, away = np.full(len(home), np.nan), [np.zeros(len(o)) for o in others]
+    own, heads = np.full(len(home), np.nan), []
     for k in range(roles.shape[1]):
         head = fit_classic(home, home["label"], group, roles[:, k], {**CFG, "seed": k})
         test = roles[:, k] == "test"
         own[test] = scored(home[test], head)
-        # the mean over heads that saw different parts of the first survey
-        away = [sum_ + scored(o, head) / roles.shape[1] for sum_, o in zip(away, others, strict=True)]
+        heads.append((head, home["group_id"][~test]))
+    away = [unseen_mean(other, heads) for other in others]
     print(
         pd.concat(
             [table(f, s).assign(survey=w) for f, s, w in zip([home, *others], [own, *away], sys.argv[1:], strict=True)]
