@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: fewest systems of a class, and with an Einstein radius, in either role
 _LEAST = 5
+#: inverse strength of the logistic regression: there are as many features as systems
+_STRENGTH = 1e-3
 #: folds of groups, and strengths of the ridge
 _FOLDS, _RIDGES = 5, np.logspace(0, 6, 13)
 
@@ -105,7 +107,8 @@ def probe(
         share = near.predict_proba(features[held])[:, 1]
         found["knn_accuracy"] = float(np.mean((share > 0.5) == labels[held]))
         found["knn_auroc"] = float(roc_auc_score(labels[held], share))
-        line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features[fit], labels[fit])
+        line = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=1000))
+        line.fit(features[fit], labels[fit])
         found["linear_auroc"] = float(roc_auc_score(labels[held], line.decision_function(features[held])))
     found["radius_r2"] = radius_r2(features, radii, groups, fit, held)
     return found
