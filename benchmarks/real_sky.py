@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 import yaml
 from cross_survey import redrawn
-from rotations import UNTUNED, chances, rotate, rotations, sample, write_tables
+from rotations import UNTUNED, chances, rotate, rotations, sample, sample_table, write_tables
 
 from tandemlens.base.config import load_schema, load_yaml, validate_settings
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue.evaluation import heads_by_metric
+from tandemlens.catalogue.validation import RANKING
 from tandemlens.features.sequence import sequence_colours, survey_bands
 from tandemlens.learn.matrix import feature_names
 from tandemlens.learn.metrics import clopper_pearson, ece, ranking_value, threshold_at_fpr
@@ -66,7 +67,6 @@ CALIBRATED = "calibrated on real targets"
 #: rates of false positives, and figures of merit that are compared
 RATES = (0.1, 0.03)
 COMPARED = ("tpr_at_fpr_0.1", "tpr_at_fpr_0.03", "tpr_at_fpr_0.01", "auroc")
-RANKING = ("tpr_at_fpr_0.1", "tpr_at_fpr_0.03", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001", "auroc")
 HEADS, DRAWS = ("fused", "classic"), 1000
 #: share of tandems at which the probabilities of real targets are told
 LEAST_SHARE = 0.01
@@ -150,13 +150,15 @@ def _write_settings(work, run, field, seed, search, train, data=None):
 
 def compare(name, work):
     """Train on one kind of images, try on the others, and write what came of it."""
-    logging.getLogger("tandemlens").setLevel(logging.ERROR)
     work, bands = Path(work), FIELDS[name]["bands"]
     frame, groups, roles, bare = gathered(name, work)
     config = validate_settings(load_yaml(work / f"{name}_mock.yaml"), load_schema("config/schemas/config.schema.yaml"))
     settings = {"classic": UNTUNED, "fusion": config["fusion"]}
-    tried = {}
     for design, (trained, change) in designs(frame, bare, bands).items():
+        path = work / f"{name}_{design}.pkl"
+        # a comparison that was stopped goes on
+        if path.exists():
+            continue
         print(design, int(trained.sum()), flush=True)
         parts = []
         for k in range(FOLDS):
@@ -167,16 +169,18 @@ def compare(name, work):
                 used[(frame["kind"] == "mock") & (roles[:, k] == "calibrate") & ~frame["label"]] = ""
             parts.append(rotate(change(k, roles[:, k]), groups, used[:, None], settings, bands, k)[:2])
         held_out, scores = (pd.concat(some).sort_index() for some in zip(*parts, strict=True))
-        held_out["kind"] = frame["kind"]
-        # told at the share of tandems of the whole table; each kind has its own
-        for rows in held_out.groupby("kind").indices.values():
-            share = max(held_out["label"].iloc[rows].mean(), LEAST_SHARE)
-            columns = [c for c in held_out if c.startswith("probability")]
-            told = shift_prior(held_out[columns].iloc[rows].to_numpy(), frame["label"].mean(), share)
-            held_out.iloc[rows, held_out.columns.get_indexer(columns)] = told
-        tried[design] = held_out, scores
-    pd.to_pickle(tried, work / f"{name}_tried.pkl")
+        pd.to_pickle((restated(held_out.assign(kind=frame["kind"]), frame["label"].mean()), scores), path)
     report(name, work)
+
+
+def restated(held_out, share):
+    """Probabilities that hold at a share of tandems, told at that of each kind of systems."""
+    held_out, columns = held_out.copy(), [c for c in held_out if c.startswith("probability")]
+    for rows in held_out.groupby("kind").indices.values():
+        own = max(held_out["label"].iloc[rows].mean(), LEAST_SHARE)
+        told = shift_prior(held_out[columns].iloc[rows].to_numpy(), share, own)
+        held_out.iloc[rows, held_out.columns.get_indexer(columns)] = told
+    return held_out
 
 
 def gathered(name, work):
@@ -186,7 +190,7 @@ def gathered(name, work):
     targets within an arcmin, whatever was painted on them.
     """
     survey, parts, roles = FIELDS[name]["survey"], [], []
-    for mock in FIELDS[name]["mocks"]:
+    for mock in [mock for mock in FIELDS[name]["mocks"] if is_made(work / f"{name}_{mock}")]:
         found = simulated(work / f"{name}_{mock}", survey + ("_wide" if mock == "wide" else ""), "train")
         group, dealt = rotations(found, FOLDS, 1)
         halves = pd.factorize(found["group_id"])[0] % 2 == 0
@@ -195,6 +199,8 @@ def gathered(name, work):
     painted, real = [], []
     for seed in range(1, FIELDS[name]["seeds"] + 1):
         run = f"{name}_injected_{seed}"
+        if not is_made(work / run):
+            continue
         painted.append(simulated(work / run, survey, "train").assign(run=run))
         real.append(unpainted(work / run, survey).assign(run=run))
     painted, real = (pd.concat(some, ignore_index=True) for some in (painted, real))
@@ -209,11 +215,18 @@ def gathered(name, work):
         real.assign(kind="real", place=place[real["canvas"]].to_numpy()),
     ]
     roles += [dealt, np.where(of.loc[real["canvas"]] == "test", "test", "real")]
-    bare = simulated(work / f"{name}_mock", survey, "search")
+    bare = sample(work / f"{name}_mock", survey, "search")
     frame = pd.concat(parts, ignore_index=True).assign(survey=survey)
     frame["label"] = frame["label"].astype(bool)
     frame["half"] = frame["half"].eq(True)
     return frame, frame["place"].to_numpy(), np.concatenate(roles), bare
+
+
+def is_made(results):
+    """Whether a run is there, which is told."""
+    made = any(results.glob("*/train/*/scores/colour.parquet"))
+    print(f"run {results.name} is {'taken' if made else 'not there, and left out'}", flush=True)
+    return made
 
 
 def simulated(results, survey, name):
@@ -224,18 +237,13 @@ def simulated(results, survey, name):
 
 def unpainted(results, survey):
     """Targets as they are, which count as no tandems."""
-    road = Path(results) / survey / "search"
-    frame, *others = (
-        pd.concat(map(read_table, sorted(road.glob(f"*/{name}.parquet"))), ignore_index=True)
-        for name in ("targets", "measure", "features")
+    frame, measured, features = (
+        sample_table(results, survey, name, "search") for name in ("targets", "measure", "features")
     )
-    frame = frame[["target_id", "canvas", "ra", "dec", "group_id"]].merge(
-        others[0][["target_id", "fwhm"]], on="target_id"
-    )
-    frame = frame.merge(others[1], on="target_id").assign(label=False, theta_e=np.nan, snr_brightest=0.0)
-    frame["canvas"] = frame["target_id"]
-    frame["class"] = "real"
-    return frame.assign(mag_brightest=np.nan, p_chance=chances(results, survey, frame["target_id"], "search"))
+    frame = frame[["target_id", "ra", "dec", "group_id"]].merge(measured[["target_id", "fwhm"]], on="target_id")
+    frame = frame.merge(features, on="target_id").assign(label=False, theta_e=np.nan, snr_brightest=0.0)
+    frame = frame.assign(canvas=frame["target_id"], mag_brightest=np.nan, **{"class": "real"})
+    return frame.assign(p_chance=chances(results, survey, frame["target_id"], "search"))
 
 
 def designs(frame, bare, bands):
@@ -295,8 +303,9 @@ def location_and_scale(values, source, goal):
 
 def report(name, work):
     """Write the tables of a comparison."""
-    tried = pd.read_pickle(Path(work) / f"{name}_tried.pkl")
-    text = [matrix(tried, Path(work), name), losses(tried), gains(tried), false_positives(tried), highest(tried)]
+    tried = {path.stem[len(name) + 1 :]: pd.read_pickle(path) for path in Path(work).glob(f"{name}_*.pkl")}
+    text = [matrix(tried, Path(work), name), by_list(tried), losses(tried), gains(tried), false_positives(tried)]
+    text.append(highest(tried))
     (Path(__file__).parent / f"results/real_sky_{name}.md").write_text("\n\n".join(text) + "\n")
     print("\n\n".join(text))
 
@@ -320,7 +329,17 @@ def matrix(tried, work, name):
             some = metrics[(metrics["part"] == part) & metrics["head"].isin(HEADS)]
             n = f"{int(some['n_pos'].iloc[0])} of {len(held_out)}" if len(some) else ""
             rows += [[design, kind, whose, n, head, *cells] for head, cells in heads_by_metric(some, RANKING)]
-    return markdown(["trained on", "tried on", "tandems", "number", "head", *RANKING], rows)
+    return markdown(["trained on", "tried on", "tandems", "number", "head", *RANKING.values()], rows)
+
+
+def by_list(tried):
+    """Each list of canvases by itself."""
+    held_out, scores = of_kind(tried, "mock", "injected")
+    rows = []
+    for run, some in held_out.groupby(held_out["target_id"].str.split().str[0]):
+        cells = [f"{ranking_value(m, scores.loc[some.index, 'fused'], some['label']):.2f}" for m in COMPARED]
+        rows.append([run, f"{int(some['label'].sum())} of {len(some)}", *cells])
+    return markdown(["list", "tandems", *(RANKING[m] for m in COMPARED)], rows)
 
 
 def losses(tried):
@@ -341,7 +360,7 @@ def losses(tried):
                 cells.append(interval(a - b, *np.nanquantile(drawn, (0.025, 0.975))))
             names = [" tried on ".join(side) for side in pair]
             rows.append([f"{names[0]}, minus {names[1]}", head, *cells])
-    return markdown(["difference", "head", *COMPARED], rows)
+    return markdown(["difference", "head", *(RANKING[m] for m in COMPARED)], rows)
 
 
 def gains(tried):
@@ -360,7 +379,7 @@ def gains(tried):
                 found = paired_difference(a[head], b[head], held_out["label"], metric, rng, groups)
                 cells.append(interval(found["difference"], found["low"], found["high"]))
             rows.append([f"{design}, minus {reference}", head, *cells])
-    return markdown(["difference on injected systems", "head", *COMPARED], rows)
+    return markdown(["difference on injected systems", "head", *(RANKING[m] for m in COMPARED)], rows)
 
 
 def false_positives(tried):
@@ -400,7 +419,7 @@ def highest(tried):
 
 def interval(value, low, high):
     """As text."""
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def markdown(columns, rows):
@@ -410,6 +429,7 @@ def markdown(columns, rows):
 
 def main():
     """Prepare or compare."""
+    logging.getLogger("tandemlens").setLevel(logging.ERROR)
     task, *given = sys.argv[1:]
     {"prepare": prepare, "compare": compare, "report": report}[task](*given)
 
