@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 import yaml
 from cross_survey import redrawn
-from rotations import UNTUNED, chances, rotate, rotations, sample, sample_table, write_tables
+from ideal_observer import TOLD, observed, truth_told
+from rotations import IDEAL, UNTUNED, chances, rotate, rotations, sample, sample_table, write_tables
+from sklearn.model_selection import GroupKFold
 
 from tandemlens.base.config import load_schema, load_yaml, validate_settings
 from tandemlens.base.tables import read_table
@@ -324,12 +326,31 @@ def matrix(tried, work, name):
         folder = work / "tables" / f"{name}_{design}_{kind}"
         folder.mkdir(parents=True, exist_ok=True)
         held_out, scores = of_kind(tried, design, kind)
+        if kind == "injected":
+            scores = scores.assign(**{IDEAL: of_the_truth(held_out, work, name)})
         metrics = read_table(write_tables(folder, held_out.drop(columns="kind"), scores, 1)["metrics"])
         for part, whose in (("overall", "all"), ("regime", "experts")):
             some = metrics[(metrics["part"] == part) & metrics["head"].isin(HEADS)]
             n = f"{int(some['n_pos'].iloc[0])} of {len(held_out)}" if len(some) else ""
             rows += [[design, kind, whose, n, head, *cells] for head, cells in heads_by_metric(some, RANKING)]
     return markdown(["trained on", "tried on", "tandems", "number", "head", *RANKING.values()], rows)
+
+
+def of_the_truth(held_out, work, name):
+    """Log odds of painted systems by an observer who is told the truth, and learns from other canvases."""
+    runs = sorted(set(held_out["target_id"].str.split().str[0]))
+    known = {}
+    for table in ("systems", "truth"):
+        parts = [sample_table(work / run, FIELDS[name]["survey"], table).assign(run=run) for run in runs]
+        known[table] = pd.concat(parts, ignore_index=True)
+        known[table]["target_id"] = known[table]["run"] + " " + known[table]["target_id"]
+    systems = known["systems"].set_index("target_id").loc[held_out["target_id"]].reset_index()
+    members = known["truth"].query("kind == 'behind'")
+    groups, roles = held_out["group"].to_numpy(), np.full((len(held_out), FOLDS), "train", dtype=object)
+    for k, (_, test) in enumerate(GroupKFold(FOLDS).split(groups, groups=groups)):
+        roles[test, k] = "test"
+    told = truth_told(systems[systems["class"].isin(TOLD)], members)
+    return observed(systems, told, groups, roles, 1)
 
 
 def by_list(tried):
