@@ -33,7 +33,8 @@ def _doomed(work, folder, given):
         if done >= 2:
             with said.open("a") as file:
                 file.write(f" {done}")
-        if done == total:
+        # epochs may be shorter than the one that was timed: it must not come to its end
+        if done == total - 1:
             _kill()
 
     work(*given, progress)
