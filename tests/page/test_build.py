@@ -16,10 +16,10 @@ from places import ROOT
 from tandemlens.base.columns.figures import COLUMNS, SKY
 from tandemlens.base.samples import CLASSES
 from tandemlens.base.tables import write_table
-from tandemlens.catalogue.figures import save_figure
+from tandemlens.catalogue.figures import save_figure, stamp_of
 from tandemlens.catalogue.overview_figures import figure_classes, figure_scores, figure_sky, score_histograms
 from tandemlens.catalogue.packs import plain, script
-from tandemlens.catalogue.pictures import THUMB, contact_sheet, outlines, stamp_of
+from tandemlens.catalogue.pictures import THUMB, contact_sheet, outlines
 from tandemlens.catalogue.timing import timing
 
 

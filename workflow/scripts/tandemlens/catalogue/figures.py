@@ -2,7 +2,7 @@
 
 import base64
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.visualization import make_lupton_rgb
@@ -31,6 +31,25 @@ _BLACK, _STRETCH, _SOFTENING = -1.0, 15.0, 9.0
 _MASKED = 70
 _SIDE = 2.9
 _DPI = 110
+
+
+def stamp_of(shape: tuple[int, int], cfg: dict[str, Any]) -> tuple[slice, slice]:
+    """The middle of an image, of the side that the settings ask for.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    cfg : dict
+        ``stamp_arcsec`` and ``pixel_scale``.
+
+    Returns
+    -------
+    (slice, slice)
+        y and x.
+    """
+    half = cfg["stamp_arcsec"] / cfg["pixel_scale"] / 2
+    y, x = (slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in shape)
+    return y, x
 
 
 def composite(flux: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -16,8 +16,7 @@ from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import empty_frame, read_meta, read_table, write_table
 from tandemlens.catalogue import evaluation_figures
 from tandemlens.catalogue import overview_figures as figures
-from tandemlens.catalogue.figures import colour_picture, save_figure
-from tandemlens.catalogue.pictures import stamp_of
+from tandemlens.catalogue.figures import colour_picture, save_figure, stamp_of
 from tandemlens.learn.evaluate import lead_head, on_test, scored
 from tandemlens.learn.metrics import roc
 

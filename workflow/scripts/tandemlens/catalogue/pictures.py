@@ -9,7 +9,7 @@ from matplotlib.image import imsave
 from scipy.ndimage import find_objects
 from skimage.measure import approximate_polygon, find_contours
 
-from tandemlens.catalogue.figures import colour_picture
+from tandemlens.catalogue.figures import colour_picture, stamp_of
 from tandemlens.features.arcs import sequence_at, usable_bands
 from tandemlens.features.sequence import read_sed, template_magnitudes
 
@@ -84,25 +84,6 @@ def system_pictures(
         "sequence": _sequence(frame, z, sequence_path, bands),
     }
     return payload, _thumb(close)
-
-
-def stamp_of(shape: tuple[int, int], cfg: dict[str, Any]) -> tuple[slice, slice]:
-    """The middle of an image, of the side that the settings ask for.
-
-    Parameters
-    ----------
-    shape : (int, int)
-    cfg : dict
-        ``stamp_arcsec`` and ``pixel_scale``.
-
-    Returns
-    -------
-    (slice, slice)
-        y and x.
-    """
-    half = cfg["stamp_arcsec"] / cfg["pixel_scale"] / 2
-    y, x = (slice(max(0, int(n / 2 - half)), min(n, int(n / 2 + half) + 1)) for n in shape)
-    return y, x
 
 
 def outlines(labels: np.ndarray) -> list[list[int | str]]:

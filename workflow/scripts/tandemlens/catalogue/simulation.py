@@ -12,7 +12,6 @@ from tandemlens.base.samples import CLASSES
 from tandemlens.base.stack import read_stack
 from tandemlens.base.tables import read_table
 from tandemlens.catalogue import figures, truth_figures
-from tandemlens.catalogue.pictures import stamp_of
 from tandemlens.catalogue.template import page_template
 from tandemlens.image.segment import open_images
 
@@ -104,7 +103,7 @@ def _shard_cards(chosen: set[str], files: dict[str, str], cfg: dict[str, Any]) -
                 continue
             cutout = reader[index]
             _, detection, _ = pictures[target_id]
-            stamp = stamp_of(cutout.flux.shape[1:], cfg)
+            stamp = figures.stamp_of(cutout.flux.shape[1:], cfg)
             mine = {name: table[table["target_id"] == target_id] for name, table in tables.items()}
             out[target_id] = {
                 "composite": figures.picture_composite(cutout, stamp),
