@@ -9,12 +9,11 @@ classes are granted: they are below every system with a second cluster. The obse
 lens nor its true Einstein radius; with --radius the latter too. `benchmarks/rotations.py --ideal` takes the scores in.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import yaml
-from rotations import UNTUNED, rotations, sample, sample_table
+from rotations import UNTUNED, arguments, rotations, sample, sample_table
 
 from tandemlens.base.units import njy_per_unit
 from tandemlens.features.mean_lens import expected_radius
@@ -81,12 +80,7 @@ def observed(frame, told, group, roles, seed):
 
 def main():
     """Tell, rotate and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results")
-    parser.add_argument("survey")
-    parser.add_argument("out")
-    parser.add_argument("--config", default="config/examples/campaign.yaml")
-    parser.add_argument("--folds", type=int, default=10)
+    parser = arguments(__doc__)
     parser.add_argument("--radius", action="store_true")
     given = parser.parse_args()
     seed = yaml.safe_load(Path(given.config).read_text())["seed"]

@@ -123,14 +123,20 @@ def write_tables(out, held_out, scores, seed):
     return paths
 
 
-def main():
-    """Rotate, evaluate, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(doc):
+    """What every benchmark on rotations is told: a parser to which each adds its own."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("results")
     parser.add_argument("survey")
-    parser.add_argument("out")
+    parser.add_argument("out", type=Path)
     parser.add_argument("--config", default="config/examples/campaign.yaml")
     parser.add_argument("--folds", type=int, default=10)
+    return parser
+
+
+def main():
+    """Rotate, evaluate, and write the page."""
+    parser = arguments(__doc__)
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--baseline", help="scores of benchmarks/rotations_baseline.py")
     parser.add_argument("--ideal", help="scores of benchmarks/ideal_observer.py")
@@ -138,7 +144,7 @@ def main():
     given = parser.parse_args()
     settings = yaml.safe_load(Path(given.config).read_text())
     settings = validate_settings(settings, load_schema(Path("config/schemas/config.schema.yaml")))
-    bands, seed, out = settings["samples"]["search"]["bands"], settings["seed"], Path(given.out)
+    bands, seed, out = settings["samples"]["search"]["bands"], settings["seed"], given.out
     out.mkdir(parents=True, exist_ok=True)
     frame = sample(given.results, given.survey)
     frame["p_chance"] = chances(given.results, given.survey, frame["target_id"])

@@ -7,14 +7,13 @@ others; OUT gets a table a rotation, which `rotations.py --mil OUT` takes in, an
 trained again. KEY=VALUE changes a setting of the section mil, or encoder=NAME.
 """
 
-import argparse
 import logging
 import time
 from pathlib import Path
 
 import pandas as pd
 import yaml
-from rotations import rotations, sample
+from rotations import arguments, rotations, sample
 
 from tandemlens.base.config import load_schema, validate_settings
 from tandemlens.base.tables import read_table
@@ -24,12 +23,7 @@ from tandemlens.heads.mil import fit, score
 def main():
     """Train and score."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results")
-    parser.add_argument("survey")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--config", default="config/examples/campaign.yaml")
-    parser.add_argument("--folds", type=int, default=10)
+    parser = arguments(__doc__)
     parser.add_argument("--rotations", type=int, nargs="+", default=range(10))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("changes", nargs="*", help="KEY=VALUE of the section mil")

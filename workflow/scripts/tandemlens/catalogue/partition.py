@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lsdb
 import pyarrow as pa
@@ -12,9 +11,6 @@ import pyarrow.parquet as pq
 from hats.io import write_parquet_metadata
 
 from tandemlens.base.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("tandemlens")
 #: rows of a part

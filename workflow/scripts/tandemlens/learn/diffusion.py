@@ -9,7 +9,7 @@ for sampling is our own, since no pipeline keeps pixels exactly or mixes bottlen
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,9 +21,6 @@ from tandemlens.base.errors import InputError
 # isort: split
 # after the cure of torchvision
 from diffusers import DDIMScheduler, UNet2DModel
-
-if TYPE_CHECKING:
-    pass
 
 #: steps of the noise in training
 STEPS = 1000

@@ -1,7 +1,7 @@
 """Who learns from what: systems that share sky, canvas or source play one role and stand in one fold."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,6 @@ from scipy.sparse.csgraph import connected_components
 from tandemlens.base.columns.folds import COLUMNS
 from tandemlens.base.errors import InputError
 from tandemlens.survey.targets import NONE, field_groups
-
-if TYPE_CHECKING:
-    pass
 
 ROLES = ("train", "stop", "calibrate", "fuse", "test")
 DROPPED = "dropped"

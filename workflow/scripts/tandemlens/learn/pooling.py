@@ -103,13 +103,6 @@ class BagEmbedding(nn.Module):
     layers : int
         As for `BagPooling`.
     dropout : float
-    classes : int
-        At least 2; the first one is looked for.
-
-    Attributes
-    ----------
-    classifier : torch.nn.Linear
-        From what is pooled to the scores of the classes.
     """
 
     def __init__(
@@ -119,7 +112,6 @@ class BagEmbedding(nn.Module):
         width: int = 64,
         layers: int = 0,
         dropout: float = 0.0,
-        classes: int = 2,
     ) -> None:
         super().__init__()
         geometry = torch.as_tensor(geometry, dtype=torch.float64)
@@ -157,14 +149,27 @@ class BagEmbedding(nn.Module):
         features[valid] = described
         return self.pooling(features, valid)
 
-    def describe_stamps(self, stamps: torch.Tensor, geometry: "np.ndarray") -> Any:
+    def describe_stamps(self, stamps: torch.Tensor, geometry: torch.Tensor) -> torch.Tensor:
         """Pixels and geometry of stamps, (n, band, side, side) and (n, g), as one vector each, (n, width)."""
         place = torch.nan_to_num((geometry - self.centre) / self.spread, posinf=0, neginf=0)
         return self.describe(torch.cat([self.encoder(stamps), place], dim=-1))
 
 
 class BagClassifier(BagEmbedding):
-    """Log odds of bags of stamps; made as `BagEmbedding` is."""
+    """Log odds of bags of stamps.
+
+    Parameters
+    ----------
+    encoder, geometry, width, layers, dropout
+        As for `BagEmbedding`.
+    classes : int
+        At least 2; the first one is looked for.
+
+    Attributes
+    ----------
+    classifier : torch.nn.Linear
+        From what is pooled to the scores of the classes.
+    """
 
     def __init__(
         self,
@@ -179,7 +184,7 @@ class BagClassifier(BagEmbedding):
         self.classifier = nn.Linear(width, classes)
 
     def forward(
-        self, stamps: torch.Tensor, geometry: "np.ndarray", valid: torch.Tensor
+        self, stamps: torch.Tensor, geometry: torch.Tensor, valid: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Score bags, given as to `BagEmbedding.embed`.
 
